@@ -1,0 +1,183 @@
+"""The operators that model code is written in.
+
+Model code calls methods of ``Ops`` and views of their results, nothing else between the token ids and the
+logits: that is what lets a backend record a step and run it without Python. All activations are float32, rows
+are tokens. Every operator computes each row of its result by itself, in one order that does not depend on the
+other rows of the call (batch invariance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .dispatch import Backend, Graph, Table, Weight
+from .layout import TokenLayout
+from .qtensor import QTensor
+from .reference import ReferenceBackend
+
+BACKENDS = ("auto", "reference", "reference-bf16")
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    """``window`` 0 is full causal attention, else a query at p sees keys in (p - window, p]. ``softcap`` 0: none."""
+
+    scale: float
+    window: int = 0
+    softcap: float = 0.0
+
+
+class Ops:
+    """Operators bound to a device and a chain of backends."""
+
+    def __init__(self, backends: list[Backend], device: torch.device):
+        self.device = device
+        self.table = Table(backends)
+        self.weights: list[Weight] = []
+
+    @property
+    def name(self) -> str:
+        return self.table.backends[0].name
+
+    # -- weights -----------------------------------------------------------------------------------------------
+
+    def prepare(self, name: str, tensor: QTensor) -> Weight:
+        """``tensor`` in the form that the fastest backend for its format computes on. Called once, at load."""
+        for backend in self.table.backends:
+            weight = backend.prepare(name, tensor, self.device)
+            if weight is not None:
+                self.weights.append(weight)
+                return weight
+        raise LookupError(f"no backend takes weight {name} in {tensor.format.name}")
+
+    def linear(self, x: torch.Tensor, w: Weight) -> torch.Tensor:
+        """x (n, in) times w (out, in) transposed -> (n, out)."""
+        return self.table.find("linear", w.stored)(x, w)
+
+    def expert_linear(self, x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Tensor:
+        """x (n, k or 1, in), w (n_experts, out, in), experts int64 (n, k) -> (n, k, out): row by row its expert."""
+        return self.table.find("expert_linear", w.stored)(x, w, experts)
+
+    def embedding(self, ids: torch.Tensor, w: Weight) -> torch.Tensor:
+        """ids int64 (n,), w (n_vocab, hidden) -> (n, hidden)."""
+        return self.table.find("embedding", w.stored)(ids, w)
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        """x (..., d) / sqrt(mean(x^2) + eps) * weight (d,)."""
+        return self.table.find("rms_norm")(x, weight, eps)
+
+    def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """x + y, y of x's shape or one row (a bias)."""
+        return self.table.find("add")(x, y)
+
+    def scale(self, x: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
+        """x times a number, or times a tensor that broadcasts."""
+        return self.table.find("scale")(x, factor)
+
+    def softcap(self, x: torch.Tensor, cap: float) -> torch.Tensor:
+        """cap * tanh(x / cap)."""
+        return self.table.find("softcap")(x, cap)
+
+    def gated(self, gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
+        """activation(gate) * up; activation is ``silu`` or ``gelu`` (tanh form)."""
+        return self.table.find("gated")(gate, up, activation)
+
+    def gather(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """x (n, d), rows int64 (m,) -> (m, d)."""
+        return self.table.find("gather")(x, rows)
+
+    # -- positions and attention -------------------------------------------------------------------------------
+
+    def rope_angles(
+        self, positions: torch.Tensor, inv_freq: torch.Tensor, magnitude: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """positions int64 (n,), inv_freq float64 (dim / 2,) -> cos, sin float32 (n, dim / 2), times magnitude."""
+        return self.table.find("rope_angles")(positions, inv_freq, magnitude)
+
+    def rope(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
+        """Rotate the first ``2 * cos.shape[1]`` elements of each head of x (n, n_heads, head_dim).
+
+        Pairs are (2i, 2i + 1) where ``interleaved``, else (i, i + dim / 2).
+        """
+        return self.table.find("rope")(x, cos, sin, interleaved)
+
+    def store_kv(
+        self,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        layout: TokenLayout,
+    ) -> None:
+        """Write k (n, n_kv_heads, k_dim) and v (..., v_dim) to ``layout.slots`` of caches (n_slots, n_kv_heads, dim)."""
+        self.table.find("store_kv")(k, v, k_cache, v_cache, layout)
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        layout: TokenLayout,
+        spec: AttentionSpec,
+    ) -> torch.Tensor:
+        """Causal paged attention: q (n, n_heads, k_dim) -> (n, n_heads, v_dim). Head h reads KV head h // n_rep."""
+        return self.table.find("attention")(q, k_cache, v_cache, layout, spec)
+
+    # -- experts -----------------------------------------------------------------------------------------------
+
+    def route(self, logits: torch.Tensor, n_used: int, normalize: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """logits (n, n_experts) -> softmax weights (n, n_used) and experts int64 (n, n_used), best first."""
+        return self.table.find("route")(logits, n_used, normalize)
+
+    def combine(self, y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """y (n, k, d), weights (n, k) -> (n, d), summed in the order of k."""
+        return self.table.find("combine")(y, weights)
+
+    # -- whole steps -------------------------------------------------------------------------------------------
+
+    def capture(self, function: Callable[[], Any]) -> Graph:
+        """Record the operators that ``function`` calls, for ``replay()``. The last backend simply calls it."""
+        for backend in self.table.backends:
+            graph = backend.capture(function)
+            if graph is not None:
+                return graph
+        raise LookupError("no backend captures")
+
+    def explain(self) -> str:
+        """Which form each weight has in memory and which function serves each operator, as a table of text."""
+        lines = [
+            f"backend {self.name} on {self.device}",
+            "",
+            f"{'weight':40} {'shape':24} {'file':8} kept as",
+        ]
+        lines += [f"{w.name:40} {w.shape!s:24} {w.format:8} {w.stored}" for w in self.weights]
+        lines += ["", f"{'operator':16} {'weights':10} {'backend':16} function"]
+        lines += [
+            f"{op:16} {form:10} {backend:16} {function}" for op, form, backend, function in self.table.rows
+        ]
+        return "\n".join(lines)
+
+
+def open_ops(backend: str = "auto", device: torch.device | str = "cpu") -> Ops:
+    """The operators of a backend by name, one of ``BACKENDS``. Raises ValueError for another name.
+
+    ``auto`` keeps weights in bfloat16 where the CPU multiplies bfloat16 natively, else in float32.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} does not exist; known: {', '.join(BACKENDS)}")
+    chosen = torch.device(device)
+    bf16 = backend == "reference-bf16" or (backend == "auto" and _multiplies_bf16(chosen))
+    return Ops([ReferenceBackend(torch.bfloat16 if bf16 else torch.float32)], chosen)
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type != "cpu":
+        return True
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    return capabilities == "AVX512" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

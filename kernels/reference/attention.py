@@ -1,0 +1,116 @@
+"""Paged causal attention with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; FlashAttention).
+
+Keys are taken in blocks of ``KEY_BLOCK`` that start at absolute positions, and queries are padded to
+``ROW_TILE`` rows, so the products of one query row have the same shapes and order however its prompt was cut into
+chunks and whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from ..layout import TokenLayout
+from .linear import ROW_TILE
+
+if TYPE_CHECKING:
+    from ..ops import AttentionSpec
+
+KEY_BLOCK = 256
+_LOWEST = -1e30  # a running maximum before any key was seen; finite, so that differences stay numbers
+
+
+def store_kv(
+    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout
+) -> None:
+    k_cache.index_copy_(0, layout.slots, k.to(k_cache.dtype))
+    v_cache.index_copy_(0, layout.slots, v.to(v_cache.dtype))
+
+
+def attention(
+    q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout, spec: AttentionSpec
+) -> torch.Tensor:
+    n_kv_heads, n_heads = k_cache.shape[1], q.shape[1]
+    out = q.new_empty(q.shape[0], n_heads, v_cache.shape[2])
+    starts, lengths = layout.seq_starts.tolist(), layout.context_lens.tolist()
+    for i, length in enumerate(lengths):
+        n_rows = starts[i + 1] - starts[i]
+        queries = _by_kv_head(q[starts[i] : starts[i + 1]], n_kv_heads)
+        pages = Pages(k_cache, v_cache, layout.page_table[i], layout.page_size, length)
+        heads = _attend(queries, pages, n_rows, spec).unflatten(1, (_padded(n_rows), -1))
+        out[starts[i] : starts[i + 1]] = heads[:, :n_rows].transpose(0, 1).flatten(1, 2)
+    return out
+
+
+def _padded(n_rows: int) -> int:
+    return n_rows + -n_rows % ROW_TILE
+
+
+def _by_kv_head(q: torch.Tensor, n_kv_heads: int) -> torch.Tensor:
+    """(n, n_heads, d) -> (n_kv_heads, padded n * n_rep, d): rows in token order, heads of a group together."""
+    n, n_heads, d = q.shape
+    grouped = q.reshape(n, n_kv_heads, n_heads // n_kv_heads, d).transpose(0, 1)
+    grouped = functional.pad(grouped, (0, 0, 0, 0, 0, _padded(n) - n))
+    return grouped.reshape(n_kv_heads, -1, d)
+
+
+def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> torch.Tensor:
+    """q (n_kv_heads, padded rows * n_rep, k_dim) over the sequence's keys -> (n_kv_heads, ..., v_dim)."""
+    first = pages.length - n_rows  # position of the first query
+    n_rep = q.shape[1] // _padded(n_rows)
+    positions = torch.arange(first, first + _padded(n_rows), device=q.device).repeat_interleave(n_rep)[
+        :, None
+    ]
+    best = q.new_full((*q.shape[:2], 1), _LOWEST)
+    total = q.new_zeros((*q.shape[:2], 1))
+    out = q.new_zeros((*q.shape[:2], pages.v_cache.shape[2]))
+    start = max(0, first - spec.window + 1) // KEY_BLOCK * KEY_BLOCK if spec.window else 0
+    for block in range(start, pages.length, KEY_BLOCK):
+        scores = _scores(q, pages.block(pages.k_cache, block), positions, block, spec)
+        higher = torch.maximum(best, scores.amax(dim=-1, keepdim=True))
+        p = torch.exp(scores - higher)
+        fade = torch.exp(best - higher)
+        total = total * fade + p.sum(dim=-1, keepdim=True)
+        out = out * fade + torch.bmm(p, pages.block(pages.v_cache, block))
+        best = higher
+    return out / total
+
+
+def _scores(
+    q: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, block: int, spec: AttentionSpec
+) -> torch.Tensor:
+    scores = torch.bmm(q, keys.transpose(1, 2)) * spec.scale
+    if spec.softcap:
+        scores = torch.tanh(scores / spec.softcap) * spec.softcap
+    key_positions = torch.arange(block, block + KEY_BLOCK, device=q.device)[None, :]
+    hidden = key_positions > positions
+    if spec.window:
+        hidden = hidden | (key_positions <= positions - spec.window)
+    return scores.masked_fill(hidden, float("-inf"))
+
+
+@dataclass(frozen=True)
+class Pages:
+    """One sequence's part of the cache: ``length`` tokens in the pages ``table`` names."""
+
+    k_cache: torch.Tensor
+    v_cache: torch.Tensor
+    table: torch.Tensor
+    page_size: int
+    length: int
+
+    def block(self, cache: torch.Tensor, start: int) -> torch.Tensor:
+        """Rows ``start`` to ``start + KEY_BLOCK`` of ``cache``: float32 (n_kv_heads, KEY_BLOCK, d).
+
+        Past the length they are zero: what another sequence left there must not meet a weight of zero as NaN.
+        """
+        stop = min(self.length, start + KEY_BLOCK)
+        used = self.table[start // self.page_size : -(-stop // self.page_size)]
+        paged = cache.view(-1, self.page_size, *cache.shape[1:])
+        rows = paged.index_select(0, used).flatten(0, 1)[: stop - start]
+        block = cache.new_zeros((KEY_BLOCK, *cache.shape[1:]), dtype=torch.float32)
+        block[: stop - start] = rows
+        return block.transpose(0, 1).contiguous()

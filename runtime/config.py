@@ -1,0 +1,179 @@
+"""A decoder's shape, read from GGUF metadata: typed, checked, nothing guessed.
+
+``Metadata`` reads one key at a time and names it in every error. ``read_decoder_config`` reads what all decoders
+share; an architecture's file adds what is its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UnsupportedModel, cut
+
+MAX_COUNT = 1 << 24
+ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+
+
+class Metadata:
+    """Typed reads of GGUF keys; ``{arch}.`` is put before every key. Raises UnsupportedModel naming the key."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        architecture = values.get("general.architecture")
+        if not isinstance(architecture, str) or not architecture:
+            raise UnsupportedModel(f"general.architecture: expected a name, got {cut(architecture)}")
+        self.architecture = architecture
+        self._values = values
+
+    def get(self, key: str) -> Any:
+        return self._values.get(f"{self.architecture}.{key}")
+
+    def count(self, key: str, default: int | None = None, *, low: int = 1, high: int = MAX_COUNT) -> int:
+        """An integer from ``low`` to ``high``; one number may also stand as an array of equal numbers, a layer each."""
+        value = self.get(key)
+        if isinstance(value, Sequence) and not isinstance(value, str) and len(set(value)) == 1:
+            value = value[0]
+        value = self._given(key, value, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.refuse(key, f"expected an integer from {low} to {high}, got {cut(value)}")
+        return value
+
+    def number(self, key: str, default: float | None = None, *, low: float = 0.0, high: float = 1e12) -> float:
+        """A finite number from ``low`` to ``high``."""
+        value = self._given(key, self.get(key), default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.refuse(key, f"expected a finite number, got {cut(value)}")
+        if not low <= value <= high:
+            raise self.refuse(key, f"expected a number from {low:g} to {high:g}, got {value:g}")
+        return float(value)
+
+    def choice(self, key: str, default: str, known: Sequence[str]) -> str:
+        """One of the texts ``known``."""
+        value = self._given(key, self.get(key), default)
+        if value not in known:
+            raise self.refuse(key, f"{cut(value)} is not supported; supported: {', '.join(known)}")
+        return str(value)
+
+    def flags(self, key: str, n: int) -> tuple[bool, ...] | None:
+        """A list of ``n`` booleans (or 0 and 1), or None where the key is absent."""
+        value = self.get(key)
+        if value is None:
+            return None
+        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != n:
+            raise self.refuse(key, f"expected a list of {n} booleans, got {cut(value)}")
+        if not all(item in (0, 1) for item in value):
+            raise self.refuse(key, f"expected booleans, got {cut(list(value))}")
+        return tuple(bool(item) for item in value)
+
+    def refuse(self, key: str, why: str) -> UnsupportedModel:
+        return UnsupportedModel(f"{self.architecture}.{key}: {why}")
+
+    def _given(self, key: str, value: Any, default: Any) -> Any:
+        if value is None:
+            value = default
+        if value is None:
+            raise self.refuse(key, "missing")
+        return value
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary embedding. ``factor`` stretches positions; the yarn fields are those of arXiv:2309.00071."""
+
+    dim: int
+    base: float
+    interleaved: bool
+    scaling: str = "none"
+    factor: float = 1.0
+    original_context: int = 0
+    attention_factor: float = 1.0
+    extrapolation: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+
+@dataclass(frozen=True)
+class MoeConfig:
+    """``n_used`` of ``n_experts`` experts serve each token."""
+
+    n_experts: int
+    n_used: int
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """A decoder-only transformer. Dimensions are elements; ``key_dim`` and ``value_dim`` are per head."""
+
+    architecture: str
+    n_layers: int
+    hidden_size: int
+    n_heads: int
+    n_kv_heads: int
+    key_dim: int
+    value_dim: int
+    ffn_size: int
+    context_length: int
+    norm_eps: float
+    rope: RopeConfig
+    moe: MoeConfig | None = None
+
+    @property
+    def attention_scale(self) -> float:
+        """The usual factor before the softmax."""
+        return 1.0 / math.sqrt(self.key_dim)
+
+
+def read_decoder_config(meta: Metadata, *, interleaved_rope: bool) -> DecoderConfig:
+    """What all decoders share. ``interleaved_rope`` is the architecture's pairing in GGUF files."""
+    n_heads = meta.count("attention.head_count")
+    n_kv_heads = meta.count("attention.head_count_kv", n_heads)
+    hidden = meta.count("embedding_length")
+    if n_heads % n_kv_heads:
+        raise meta.refuse("attention.head_count_kv", f"{n_kv_heads} does not divide {n_heads} heads")
+    if meta.get("attention.key_length") is None and hidden % n_heads:
+        raise meta.refuse("attention.head_count", f"{n_heads} does not divide the width {hidden}")
+    key_dim = meta.count("attention.key_length", hidden // n_heads)
+    return DecoderConfig(
+        architecture=meta.architecture,
+        n_layers=meta.count("block_count", high=4096),
+        hidden_size=hidden,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        key_dim=key_dim,
+        value_dim=meta.count("attention.value_length", key_dim),
+        ffn_size=meta.count("feed_forward_length"),
+        context_length=meta.count("context_length", high=1 << 31),
+        norm_eps=meta.number("attention.layer_norm_rms_epsilon", high=1.0),
+        rope=read_rope_config(meta, key_dim, interleaved=interleaved_rope),
+        moe=_read_moe_config(meta),
+    )
+
+
+def read_rope_config(meta: Metadata, key_dim: int, *, interleaved: bool) -> RopeConfig:
+    dim = meta.count("rope.dimension_count", key_dim, high=key_dim)
+    if dim % 2:
+        raise meta.refuse("rope.dimension_count", f"expected an even number, got {dim}")
+    scaling = meta.choice("rope.scaling.type", "none", ROPE_SCALINGS)
+    factor = meta.number("rope.scaling.factor", meta.number("rope.scale_linear", 0.0))
+    extrapolation = meta.number("rope.scaling.yarn_ext_factor", -1.0, low=-1.0)
+    return RopeConfig(
+        dim=dim,
+        base=meta.number("rope.freq_base", 10000.0, low=1.0),
+        interleaved=interleaved,
+        scaling=scaling,
+        factor=factor or 1.0,  # files write 0 for "no scaling"
+        original_context=meta.count("rope.scaling.original_context_length", 0, low=0, high=1 << 31),
+        attention_factor=meta.number("rope.scaling.attn_factor", 1.0),
+        extrapolation=extrapolation if extrapolation >= 0 else float(scaling == "yarn"),
+        beta_fast=meta.number("rope.scaling.yarn_beta_fast", 32.0),
+        beta_slow=meta.number("rope.scaling.yarn_beta_slow", 1.0),
+    )
+
+
+def _read_moe_config(meta: Metadata) -> MoeConfig | None:
+    n_experts = meta.count("expert_count", 0, low=0, high=65536)
+    if not n_experts:
+        return None
+    return MoeConfig(n_experts, meta.count("expert_used_count", high=n_experts))

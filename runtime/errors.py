@@ -1,0 +1,54 @@
+"""The error tree. Nothing else in ``runtime`` raises anything a caller should handle.
+
+    GristmillError
+    ├── InvalidRequest        the caller's input is wrong: a bad option, a prompt that does not fit (4xx)
+    ├── ModelError            the model cannot be used
+    │   ├── InvalidFile       bytes on disk are malformed, "invalid gguf: <part>: <reason>"
+    │   └── UnsupportedModel  well-formed, but an architecture, value, tensor or format is not supported
+    ├── TemplateError         a chat template failed, or ran over its limits
+    └── RunnerError           a runner process: did not start, or stopped unexpectedly
+        └── RunnerStopped     it died while it was working for us
+
+Messages are one line, start lower-case and name the thing, the value and the way out. They never hold an
+absolute path or a traceback: they are shown to clients.
+"""
+
+from __future__ import annotations
+
+
+class GristmillError(Exception):
+    """Base of all errors that a user can meet."""
+
+
+class InvalidRequest(GristmillError):
+    """The request cannot be served as it is; the message names the field."""
+
+
+class ModelError(GristmillError):
+    """The model cannot be loaded or used."""
+
+
+class InvalidFile(ModelError):
+    """A model file is malformed; the message names the part."""
+
+
+class UnsupportedModel(ModelError):
+    """A model file is well-formed, but asks for something that is not there."""
+
+
+class TemplateError(GristmillError):
+    """A chat template could not be parsed or rendered, or ran over its limits."""
+
+
+class RunnerError(GristmillError):
+    """A runner process could not be started."""
+
+
+class RunnerStopped(RunnerError):
+    """A runner process ended while requests were in flight."""
+
+
+def cut(value: object, limit: int = 80) -> str:
+    """``value`` as a short, one-line, quoted text for an error message."""
+    text = ascii(value) if not isinstance(value, str) else '"' + ascii(value)[1:-1].replace('"', '\\"') + '"'
+    return text if len(text) <= limit else text[: limit - 3] + "..."

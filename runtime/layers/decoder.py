@@ -1,0 +1,70 @@
+"""The frame of a decoder: embedding, blocks, last norm, output head. Architectures differ in their blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..batch import Batch
+from ..config import DecoderConfig
+from ..kv_cache import KVCache
+from ..weights import Weights
+from .linear import Linear
+from .norm import RmsNorm
+
+if TYPE_CHECKING:
+    from .rope import Angles, Rope
+
+Block = Callable[[torch.Tensor, "Step"], torch.Tensor]
+
+
+class Step:
+    """What the blocks of one forward pass share: the tokens' layout, the cache, angles by rope."""
+
+    def __init__(self, batch: Batch, cache: KVCache):
+        self.layout = batch.layout
+        self.cache = cache
+        self._angles: dict[int, Angles] = {}
+
+    def angles(self, rope: Rope) -> Angles:
+        """Computed by the first layer that asks."""
+        if id(rope) not in self._angles:
+            self._angles[id(rope)] = rope.angles(self.layout.positions)
+        return self._angles[id(rope)]
+
+
+class Decoder:
+    """A whole model. ``embedding_scale`` multiplies the embeddings, ``final_softcap`` (0: none) bends the logits.
+
+    The output head is ``output.weight``, or the embedding itself where the file has none.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        config: DecoderConfig,
+        blocks: Sequence[Block],
+        *,
+        embedding_scale: float = 1.0,
+        final_softcap: float = 0.0,
+    ):
+        self.ops, self.config, self.blocks = weights.ops, config, tuple(blocks)
+        self.embedding_scale, self.final_softcap = embedding_scale, final_softcap
+        self.n_vocab = weights.shape("token_embd.weight")[0]
+        self.embedding = weights.matrix("token_embd.weight", self.n_vocab, config.hidden_size)
+        self.norm = RmsNorm(weights, "output_norm", config.hidden_size, config.norm_eps)
+        head = "output" if "output.weight" in weights else "token_embd"
+        self.output = Linear(weights, head, self.n_vocab, config.hidden_size)
+
+    def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
+        """Logits float32 (n_outputs, n_vocab) of ``batch.output_rows``; keys and values go to ``cache``."""
+        step = Step(batch, cache)
+        x = self.ops.embedding(batch.token_ids, self.embedding)
+        if self.embedding_scale != 1.0:
+            x = self.ops.scale(x, self.embedding_scale)
+        for block in self.blocks:
+            x = block(x, step)
+        logits = self.output(self.norm(self.ops.gather(x, batch.output_rows)))
+        return self.ops.softcap(logits, self.final_softcap) if self.final_softcap else logits

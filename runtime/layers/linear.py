@@ -1,0 +1,41 @@
+"""A matrix product with what may stand beside the matrix: a scale and a bias."""
+
+from __future__ import annotations
+
+import torch
+
+from ..weights import Weights
+
+
+class Linear:
+    """``name``.weight (out, in), optional ``name``.scale (1,) and ``name``.bias (out,)."""
+
+    def __init__(self, weights: Weights, name: str, n_out: int, n_in: int):
+        self.ops = weights.ops
+        self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
+        self.scale = weights.optional_vector(f"{name}.scale", 1)
+        self.bias = weights.optional_vector(f"{name}.bias", n_out)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x (n, in) -> (n, out)."""
+        y = self.ops.linear(x, self.weight)
+        if self.scale is not None:
+            y = self.ops.scale(y, self.scale)
+        return y if self.bias is None else self.ops.add(y, self.bias)
+
+
+class ExpertLinear:
+    """``name``.weight (n_experts, out, in), optional ``name``.scale (n_experts,)."""
+
+    def __init__(self, weights: Weights, name: str, n_experts: int, n_out: int, n_in: int):
+        self.ops = weights.ops
+        self.weight = weights.matrix(f"{name}.weight", n_experts, n_out, n_in)
+        self.scale = weights.optional_vector(f"{name}.scale", n_experts)
+
+    def __call__(self, x: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
+        """x (n, k or 1, in), experts (n, k) -> (n, k, out)."""
+        y = self.ops.expert_linear(x, self.weight, experts)
+        if self.scale is None:
+            return y
+        factors = self.ops.gather(self.scale[:, None], experts.reshape(-1))
+        return self.ops.scale(y, factors.reshape(*experts.shape, 1))

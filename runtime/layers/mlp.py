@@ -1,0 +1,55 @@
+"""Gated feed-forward layers (Shazeer, arXiv:2002.05202), dense and with experts (arXiv:2101.03961)."""
+
+from __future__ import annotations
+
+import torch
+
+from ..config import DecoderConfig, MoeConfig
+from ..weights import Weights
+from .linear import ExpertLinear, Linear
+
+
+class GatedMlp:
+    """down(activation(gate(x)) * up(x)); activation ``silu`` or ``gelu``."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str):
+        self.ops, self.activation = weights.ops, activation
+        prefix, hidden, ffn = f"blk.{layer}.", config.hidden_size, config.ffn_size
+        self.gate = Linear(weights, f"{prefix}ffn_gate", ffn, hidden)
+        self.up = Linear(weights, f"{prefix}ffn_up", ffn, hidden)
+        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.ops.gated(self.gate(x), self.up(x), self.activation))
+
+
+class FusedGatedMlp:
+    """As ``GatedMlp``, with gate and up stored as one matrix ``ffn_up``, the gate's rows first."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str):
+        self.ops, self.activation = weights.ops, activation
+        prefix, hidden, ffn = f"blk.{layer}.", config.hidden_size, config.ffn_size
+        self.gate_up = Linear(weights, f"{prefix}ffn_up", 2 * ffn, hidden)
+        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=1)
+        return self.down(self.ops.gated(gate, up, self.activation))
+
+
+class MoeMlp:
+    """``moe.n_used`` gated experts per token, chosen and weighed by a softmax over a linear router."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, moe: MoeConfig, layer: int, activation: str):
+        self.ops, self.moe, self.activation = weights.ops, moe, activation
+        prefix, hidden, ffn, n = f"blk.{layer}.", config.hidden_size, config.ffn_size, moe.n_experts
+        self.router = Linear(weights, f"{prefix}ffn_gate_inp", n, hidden)
+        self.gate = ExpertLinear(weights, f"{prefix}ffn_gate_exps", n, ffn, hidden)
+        self.up = ExpertLinear(weights, f"{prefix}ffn_up_exps", n, ffn, hidden)
+        self.down = ExpertLinear(weights, f"{prefix}ffn_down_exps", n, hidden, ffn)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        shares, experts = self.ops.route(self.router(x), self.moe.n_used, True)
+        rows = x[:, None, :]
+        inner = self.ops.gated(self.gate(rows, experts), self.up(rows, experts), self.activation)
+        return self.ops.combine(self.down(inner, experts), shares)

@@ -1,0 +1,42 @@
+"""Architectures, one file each, found by the names in the file's ``ARCHITECTURES``.
+
+A file's ``build(meta, weights, n_ctx)`` reads its own metadata, pulls its tensors and returns a ``Decoder``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+
+from ..config import Metadata
+from ..errors import UnsupportedModel, cut
+from ..layers import Decoder
+from ..weights import Weights
+
+Builder = Callable[[Metadata, Weights, int], Decoder]
+
+
+@cache
+def architectures() -> dict[str, Builder]:
+    """Every architecture that can be built, by its name in ``general.architecture``."""
+    table: dict[str, Builder] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        table.update(dict.fromkeys(module.ARCHITECTURES, module.build))
+    return table
+
+
+def build_model(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
+    """The model that ``meta`` describes, to run with contexts of ``n_ctx`` tokens.
+
+    Raises UnsupportedModel for an unknown architecture or value, and for a missing, misshapen or unread tensor.
+    """
+    builder = architectures().get(meta.architecture)
+    if builder is None:
+        known = ", ".join(sorted(architectures()))
+        raise UnsupportedModel(f"unsupported architecture {cut(meta.architecture)}; supported: {known}")
+    model = builder(meta, weights, n_ctx)
+    weights.finish()
+    return model

@@ -1,0 +1,44 @@
+"""Gemma 3, text side (arXiv:2503.19786): Gemma 2's block with q and k norms, and two ropes.
+
+Five of six layers see a sliding window and turn by ``rope.freq_base_swa`` (10,000 where the file does not say);
+the sixth sees everything and turns by ``rope.freq_base``, with the file's scaling.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from gristmill.kernels.ops import AttentionSpec
+
+from ..config import Metadata, read_decoder_config
+from ..layers import Decoder, Rope
+from ..weights import Weights
+from .gemma2 import Block, attention_scale
+
+ARCHITECTURES = ("gemma3",)
+_LAYERS_27B = 62
+_FULL_EVERY = 6
+
+
+def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
+    config = read_decoder_config(meta, interleaved_rope=False)
+    window = meta.count("attention.sliding_window", 0, low=0)
+    windowed = meta.flags("attention.sliding_window_pattern", config.n_layers)
+    scale = attention_scale(config, _LAYERS_27B)
+    local_base = meta.number("rope.freq_base_swa", 10000.0, low=1.0)
+    full_rope = Rope(weights.ops, config.rope)
+    local_rope = Rope(weights.ops, replace(config.rope, base=local_base, scaling="none", factor=1.0))
+    blocks = []
+    for layer in range(config.n_layers):
+        has_window = windowed[layer] if windowed else (layer + 1) % _FULL_EVERY != 0
+        local = has_window and window > 0
+        spec = AttentionSpec(scale, window if local else 0)
+        blocks.append(Block(weights, config, layer, local_rope if local else full_rope, spec, qk_norm=True))
+    return Decoder(
+        weights,
+        config,
+        blocks,
+        embedding_scale=math.sqrt(config.hidden_size),
+        final_softcap=meta.number("final_logit_softcapping", 0.0),
+    )

@@ -1,0 +1,37 @@
+"""What one request asks of the engine. Plain data: no torch, so that every process can build it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How tokens are drawn and when a generation ends. Names and defaults are Ollama's.
+
+    ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p``, ``typical_p`` 1 and ``min_p`` 0 switch a filter off.
+    ``repeat_last_n`` is the penalties' window in tokens: 0 none, -1 the whole context. ``seed`` -1 draws one.
+    ``max_tokens`` (``num_predict``) at or below 0 means 10 times the context. ``stop`` strings end the text and
+    are not part of it.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = -1
+    stop: tuple[str, ...] = ()
+    max_tokens: int = -1
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request cost. Durations are nanoseconds."""
+
+    prompt_tokens: int
+    prompt_ns: int
+    output_tokens: int
+    output_ns: int

@@ -1,0 +1,143 @@
+"""The messages between the server and a runner process, and their framing.
+
+A frame is a 4-byte little-endian length and one msgpack-encoded Struct whose ``type`` field tells which. Frames
+hold data only, nothing executable. The server sends ``Load`` first and once; ``id`` is the server's number for a
+request. Every ``Submit`` is answered by any number of ``Piece`` and exactly one ``Finished`` or ``Failed``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+from ..params import Sampling, Usage
+
+MAX_FRAME_BYTES = 256 << 20
+_LENGTH = struct.Struct("<I")
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
+    """Which model to load and how; ``n_slots`` sequences of ``num_ctx`` tokens each fit at once.
+
+    ``num_ctx`` is lowered to the training context. ``num_thread`` 0 means the physical cores of this process.
+    """
+
+    path: str
+    num_ctx: int = 4096
+    n_slots: int = 4
+    num_batch: int = 512
+    num_thread: int = 0
+    kv_type: str = "f16"
+    backend: str = "auto"
+
+
+class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
+    """One request. ``prompt`` is text (special tokens recognised, BOS added as the model wants) or token ids.
+
+    A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
+    control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt.
+    """
+
+    id: int
+    prompt: str | list[int]
+    sampling: Sampling
+    context: list[int] = []
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    """Stop a request. It still gets its one last message, unless that is already under way."""
+
+    id: int
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Answered by ``Stats``: the health check."""
+
+
+class Unload(msgspec.Struct, frozen=True, tag="unload"):
+    """End the process. Requests in flight fail."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """Loading goes on: ``done`` of ``total`` bytes of weights are ready."""
+
+    done: int
+    total: int
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """The model is loaded. ``n_ctx`` is the context of one sequence; bytes are resident memory of the process."""
+
+    n_ctx: int
+    n_vocab: int
+    architecture: str
+    memory_bytes: int
+    weight_bytes: int
+    kv_bytes: int
+    load_ns: int
+    backend: str
+
+
+class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):
+    """The model could not be loaded; the process ends. ``kind`` is the error's class name."""
+
+    error: str
+    kind: str
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
+    """Newly generated text, whole characters only; ``tokens`` are the ids behind it (text can lag behind ids)."""
+
+    id: int
+    text: str
+    tokens: list[int]
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
+    """A request ended well. ``prompt_ids`` are the prompt's tokens (for the ``context`` of generate)."""
+
+    id: int
+    reason: Literal["stop", "length", "abort"]
+    usage: Usage
+    prompt_ids: list[int]
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """A request failed. ``invalid`` means that the caller's input was wrong (a 4xx), else it is our fault."""
+
+    id: int
+    error: str
+    invalid: bool = False
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
+    """The engine's state between two steps."""
+
+    running: int
+    waiting: int
+    free_pages: int
+    total_pages: int
+    memory_bytes: int
+    steps: int
+
+
+ToRunner = Load | Submit | Abort | Ping | Unload
+FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Stats
+
+
+def encode_frame(message: ToRunner | FromRunner) -> bytes:
+    """``message`` as one frame."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"message of {len(body)} bytes is over the frame limit of {MAX_FRAME_BYTES}")
+    return _LENGTH.pack(len(body)) + body
+
+
+def frame_length(header: bytes) -> int:
+    """The body length that a frame's first 4 bytes announce. Raises ValueError over the limit."""
+    (length,) = _LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise ValueError(f"frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return int(length)

@@ -1,0 +1,77 @@
+"""Pulling a model's tensors out of a checkpoint by name: shapes checked, nothing missed, nothing left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from gristmill.kernels.dispatch import Weight
+from gristmill.kernels.ops import Ops
+from gristmill.kernels.qtensor import QTensor
+
+from .checkpoint import Checkpoint
+from .errors import UnsupportedModel
+
+FLOATS = ("F32", "F16", "BF16")
+# Tensors that no forward pass reads: activation scales of calibrated files.
+UNUSED_SUFFIXES = (".input_scale",)
+
+
+class Weights:
+    """The tensors of one checkpoint, prepared for ``ops``. ``on_progress(done, total)`` counts their bytes."""
+
+    def __init__(self, checkpoint: Checkpoint, ops: Ops, on_progress: Callable[[int, int], None] | None = None):
+        self.ops = ops
+        self._checkpoint = checkpoint
+        self._prepared: dict[str, Weight] = {}
+        self._read: set[str] = set()
+        self._on_progress = on_progress
+        self._total = sum(info.n_bytes for info in checkpoint.tensors.values())
+        self._done = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._checkpoint.tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Raises UnsupportedModel where the tensor is missing."""
+        if name not in self:
+            raise UnsupportedModel(f"tensor {name}: missing")
+        return self._checkpoint.tensors[name].shape
+
+    def matrix(self, name: str, *shape: int) -> Weight:
+        """A weight for ``linear``, ``expert_linear`` or ``embedding``; the same name gives the same object."""
+        if name not in self._prepared:
+            self._prepared[name] = self.ops.prepare(name, self._take(name, shape))
+        return self._prepared[name]
+
+    def vector(self, name: str, *shape: int) -> torch.Tensor:
+        """A small float tensor (norm, bias, scale, frequencies) as float32. Quantized ones are refused."""
+        tensor = self._take(name, shape)
+        if tensor.format.name not in FLOATS:
+            raise UnsupportedModel(f"tensor {name}: format {tensor.format.name} is not supported here; supported: F32, F16, BF16")
+        return tensor.dequantize().clone().to(self.ops.device)
+
+    def optional_vector(self, name: str, *shape: int) -> torch.Tensor | None:
+        return self.vector(name, *shape) if name in self else None
+
+    def ignore(self, *names: str) -> None:
+        """Tensors that this model may hold and that its forward pass does not need."""
+        self._read.update(names)
+
+    def finish(self) -> None:
+        """Raises UnsupportedModel when the checkpoint holds tensors that nothing has read."""
+        left = [n for n in self._checkpoint.tensors if n not in self._read and not n.endswith(UNUSED_SUFFIXES)]
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            raise UnsupportedModel(f"tensors are not part of this architecture: {', '.join(left[:3])}{more}")
+
+    def _take(self, name: str, shape: tuple[int, ...]) -> QTensor:
+        if self.shape(name) != shape:
+            raise UnsupportedModel(f"tensor {name}: expected shape {shape}, got {self.shape(name)}")
+        self._read.add(name)
+        info = self._checkpoint.tensors[name]
+        self._done += info.n_bytes
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total)
+        return QTensor(self._checkpoint.tensor(name), info.format)
