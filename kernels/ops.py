@@ -115,7 +115,7 @@ class Ops:
         v_cache: torch.Tensor,
         layout: TokenLayout,
     ) -> None:
-        """Write k (n, n_kv_heads, k_dim) and v (..., v_dim) to ``layout.slots`` of caches (n_slots, n_kv_heads, dim)."""
+        """Write k and v (n, n_kv_heads, dim) to rows ``layout.slots`` of the caches (n_slots, n_kv_heads, dim)."""
         self.table.find("store_kv")(k, v, k_cache, v_cache, layout)
 
     def attention(
@@ -158,9 +158,7 @@ class Ops:
         ]
         lines += [f"{w.name:40} {w.shape!s:24} {w.format:8} {w.stored}" for w in self.weights]
         lines += ["", f"{'operator':16} {'weights':10} {'backend':16} function"]
-        lines += [
-            f"{op:16} {form:10} {backend:16} {function}" for op, form, backend, function in self.table.rows
-        ]
+        lines += [f"{op:16} {form:10} {backend:16} {function}" for op, form, backend, function in self.table.rows]
         return "\n".join(lines)
 
 

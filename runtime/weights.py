@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,8 +11,10 @@ from gristmill.kernels.dispatch import Weight
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.qtensor import QTensor
 
-from .checkpoint import Checkpoint
 from .errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 FLOATS = ("F32", "F16", "BF16")
 # Tensors that no forward pass reads: activation scales of calibrated files.
@@ -49,7 +52,9 @@ class Weights:
         """A small float tensor (norm, bias, scale, frequencies) as float32. Quantized ones are refused."""
         tensor = self._take(name, shape)
         if tensor.format.name not in FLOATS:
-            raise UnsupportedModel(f"tensor {name}: format {tensor.format.name} is not supported here; supported: F32, F16, BF16")
+            raise UnsupportedModel(
+                f"tensor {name}: format {tensor.format.name} is not supported here; supported: F32, F16, BF16"
+            )
         return tensor.dequantize().clone().to(self.ops.device)
 
     def optional_vector(self, name: str, *shape: int) -> torch.Tensor | None:

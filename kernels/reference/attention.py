@@ -61,9 +61,7 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     """q (n_kv_heads, padded rows * n_rep, k_dim) over the sequence's keys -> (n_kv_heads, ..., v_dim)."""
     first = pages.length - n_rows  # position of the first query
     n_rep = q.shape[1] // _padded(n_rows)
-    positions = torch.arange(first, first + _padded(n_rows), device=q.device).repeat_interleave(n_rep)[
-        :, None
-    ]
+    positions = torch.arange(first, first + _padded(n_rows), device=q.device).repeat_interleave(n_rep)[:, None]
     best = q.new_full((*q.shape[:2], 1), _LOWEST)
     total = q.new_zeros((*q.shape[:2], 1))
     out = q.new_zeros((*q.shape[:2], pages.v_cache.shape[2]))

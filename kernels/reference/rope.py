@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def rope_angles(
-    positions: torch.Tensor, inv_freq: torch.Tensor, magnitude: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def rope_angles(positions: torch.Tensor, inv_freq: torch.Tensor, magnitude: float) -> tuple[torch.Tensor, torch.Tensor]:
     # float64: at position 100,000 a float32 angle is already off by 0.004 radians.
     angles = positions.to(torch.float64)[:, None] * inv_freq[None, :]
     return (angles.cos() * magnitude).to(torch.float32), (angles.sin() * magnitude).to(torch.float32)

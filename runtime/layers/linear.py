@@ -8,20 +8,39 @@ from ..weights import Weights
 
 
 class Linear:
-    """``name``.weight (out, in), optional ``name``.scale (1,) and ``name``.bias (out,)."""
+    """``name``.weight (out, in), optional ``name``.scale (1,) and ``name``.bias (out,).
 
-    def __init__(self, weights: Weights, name: str, n_out: int, n_in: int):
-        self.ops = weights.ops
+    The scale belongs to the matrix (y = scale * Wx + bias), in feed-forward layers to the sum
+    (``scale_sum``: y = scale * (Wx + bias)), as llama.cpp computes them. Without ``scaled`` it is not used.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        name: str,
+        n_out: int,
+        n_in: int,
+        *,
+        scaled: bool = True,
+        scale_sum: bool = False,
+    ):
+        self.ops, self.scale_sum = weights.ops, scale_sum
         self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
-        self.scale = weights.optional_vector(f"{name}.scale", 1)
         self.bias = weights.optional_vector(f"{name}.bias", n_out)
+        self.scale = weights.optional_vector(f"{name}.scale", 1) if scaled else None
+        if not scaled:
+            weights.ignore(f"{name}.scale")
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x (n, in) -> (n, out)."""
         y = self.ops.linear(x, self.weight)
-        if self.scale is not None:
+        if self.scale is not None and not self.scale_sum:
             y = self.ops.scale(y, self.scale)
-        return y if self.bias is None else self.ops.add(y, self.bias)
+        if self.bias is not None:
+            y = self.ops.add(y, self.bias)
+        if self.scale is not None and self.scale_sum:
+            y = self.ops.scale(y, self.scale)
+        return y
 
 
 class ExpertLinear:

@@ -10,14 +10,19 @@ from .linear import ExpertLinear, Linear
 
 
 class GatedMlp:
-    """down(activation(gate(x)) * up(x)); activation ``silu`` or ``gelu``."""
+    """down(activation(gate(x)) * up(x)); activation ``silu`` or ``gelu``.
 
-    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str):
+    ``scaled``: the matrices' ``.scale`` tensors are used, where a file has them. llama.cpp, whose files these
+    are, does so for some architectures only.
+    """
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str, *, scaled: bool = False):
         self.ops, self.activation = weights.ops, activation
         prefix, hidden, ffn = f"blk.{layer}.", config.hidden_size, config.ffn_size
-        self.gate = Linear(weights, f"{prefix}ffn_gate", ffn, hidden)
-        self.up = Linear(weights, f"{prefix}ffn_up", ffn, hidden)
-        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn)
+        options = {"scaled": scaled, "scale_sum": True}
+        self.gate = Linear(weights, f"{prefix}ffn_gate", ffn, hidden, **options)
+        self.up = Linear(weights, f"{prefix}ffn_up", ffn, hidden, **options)
+        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, **options)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(self.ops.gated(self.gate(x), self.up(x), self.activation))
@@ -29,8 +34,8 @@ class FusedGatedMlp:
     def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str):
         self.ops, self.activation = weights.ops, activation
         prefix, hidden, ffn = f"blk.{layer}.", config.hidden_size, config.ffn_size
-        self.gate_up = Linear(weights, f"{prefix}ffn_up", 2 * ffn, hidden)
-        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn)
+        self.gate_up = Linear(weights, f"{prefix}ffn_up", 2 * ffn, hidden, scaled=False)
+        self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, scaled=False)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=1)

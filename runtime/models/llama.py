@@ -16,7 +16,7 @@ ARCHITECTURES = ("llama", "mistral3")
 class Block:
     """Attention and a feed-forward layer, each on the normalised residual stream."""
 
-    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, rope: Rope):
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, rope: Rope, *, scaled_mlp: bool = True):
         self.ops = weights.ops
         spec = AttentionSpec(config.attention_scale)
         self.attention_norm = RmsNorm(weights, f"blk.{layer}.attn_norm", config.hidden_size, config.norm_eps)
@@ -24,7 +24,7 @@ class Block:
         self.mlp_norm = RmsNorm(weights, f"blk.{layer}.ffn_norm", config.hidden_size, config.norm_eps)
         self.mlp: GatedMlp | MoeMlp
         if config.moe is None:
-            self.mlp = GatedMlp(weights, config, layer, "silu")
+            self.mlp = GatedMlp(weights, config, layer, "silu", scaled=scaled_mlp)
         else:
             self.mlp = MoeMlp(weights, config, config.moe, layer, "silu")
 

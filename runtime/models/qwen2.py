@@ -13,5 +13,5 @@ ARCHITECTURES = ("qwen2",)
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     config = read_decoder_config(meta, interleaved_rope=False)
     rope = Rope(weights.ops, config.rope)
-    blocks = [Block(weights, config, layer, rope) for layer in range(config.n_layers)]
+    blocks = [Block(weights, config, layer, rope, scaled_mlp=False) for layer in range(config.n_layers)]
     return Decoder(weights, config, blocks)

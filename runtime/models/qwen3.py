@@ -22,7 +22,7 @@ class Block:
         self.attention_norm = RmsNorm(weights, f"blk.{layer}.attn_norm", config.hidden_size, config.norm_eps)
         self.attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm=True)
         self.mlp_norm = RmsNorm(weights, f"blk.{layer}.ffn_norm", config.hidden_size, config.norm_eps)
-        self.mlp = GatedMlp(weights, config, layer, "silu")
+        self.mlp = GatedMlp(weights, config, layer, "silu", scaled=True)
 
     def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
         x = self.ops.add(x, self.attention(self.attention_norm(x), step))

@@ -8,11 +8,30 @@ request. Every ``Submit`` is answered by any number of ``Piece`` and exactly one
 from __future__ import annotations
 
 import struct
-from typing import Literal
 
 import msgspec
 
-from ..params import Sampling, Usage
+from ..events import Failed, Finished, Piece
+from ..params import Sampling
+
+__all__ = [
+    "Abort",
+    "Failed",
+    "Finished",
+    "FromRunner",
+    "Load",
+    "LoadFailed",
+    "Piece",
+    "Ping",
+    "Progress",
+    "Ready",
+    "Stats",
+    "Submit",
+    "ToRunner",
+    "Unload",
+    "encode_frame",
+    "frame_length",
+]
 
 MAX_FRAME_BYTES = 256 << 20
 _LENGTH = struct.Struct("<I")
@@ -85,31 +104,6 @@ class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):
 
     error: str
     kind: str
-
-
-class Piece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
-    """Newly generated text, whole characters only; ``tokens`` are the ids behind it (text can lag behind ids)."""
-
-    id: int
-    text: str
-    tokens: list[int]
-
-
-class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
-    """A request ended well. ``prompt_ids`` are the prompt's tokens (for the ``context`` of generate)."""
-
-    id: int
-    reason: Literal["stop", "length", "abort"]
-    usage: Usage
-    prompt_ids: list[int]
-
-
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """A request failed. ``invalid`` means that the caller's input was wrong (a 4xx), else it is our fault."""
-
-    id: int
-    error: str
-    invalid: bool = False
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):

@@ -1,0 +1,115 @@
+"""A model opened in this process: what a notebook scripts against, and what a runner process serves from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import torch
+
+from gristmill.kernels.ops import Ops, open_ops
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .config import Metadata
+from .engine import Engine
+from .errors import GristmillError, InvalidRequest
+from .events import Failed, Piece
+from .kv_cache import PAGE_SIZE, KVCache
+from .layers import Decoder
+from .models import build_model
+from .params import Sampling
+from .step import Forward, Span
+from .tokenizer import Tokenizer, tokenizer_from_metadata
+from .weights import Weights
+
+OnProgress = Callable[[int, int], None]
+
+
+class Model:
+    """A loaded model. Not safe for use from several threads at once; an ``Engine`` is, see there."""
+
+    def __init__(self, checkpoint: Checkpoint, decoder: Decoder, ops: Ops, *, n_ctx: int, kv_type: str):
+        self._checkpoint, self.decoder, self.ops = checkpoint, decoder, ops
+        self.n_ctx, self.kv_type = n_ctx, kv_type
+
+    @property
+    def architecture(self) -> str:
+        return self.decoder.config.architecture
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(weight.n_bytes for weight in self.ops.weights)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Raises InvalidFile or UnsupportedModel where the file's vocabulary cannot be used."""
+        return tokenizer_from_metadata(self._checkpoint.metadata)
+
+    def logits(self, ids: Sequence[int]) -> torch.Tensor:
+        """Logits float32 (len(ids), n_vocab) at every position. Raises InvalidRequest for ids that do not fit."""
+        bad = [token for token in ids if not 0 <= token < self.decoder.n_vocab]
+        if bad or not 0 < len(ids) <= self.n_ctx:
+            what = f"token id {bad[0]} is outside the vocabulary" if bad else f"{len(ids)} ids do not fit"
+            raise InvalidRequest(f"{what}: 1 to {self.n_ctx} ids below {self.decoder.n_vocab} are possible")
+        forward = self._forward(1)
+        pages = list(range(forward.cache.n_pages))
+        return forward([Span(list(ids), 0, pages, all_logits=True)])
+
+    def generate(self, prompt: str | list[int], sampling: Sampling | None = None) -> Iterator[Piece]:
+        """Continue ``prompt``. Raises InvalidRequest for a prompt that does not fit, GristmillError on failure."""
+        engine = self.engine(n_slots=1)
+        engine.submit(0, prompt, sampling or Sampling(), [])
+        while True:
+            for event in engine.step():
+                if isinstance(event, Piece):
+                    yield event
+                elif isinstance(event, Failed):
+                    raise GristmillError(event.error)
+                else:
+                    return
+
+    def engine(self, *, n_slots: int, token_budget: int = 512) -> Engine:
+        """An engine with a KV cache for ``n_slots`` sequences of the full context."""
+        return Engine(
+            self._forward(n_slots),
+            self.tokenizer,
+            n_ctx=self.n_ctx,
+            token_budget=token_budget,
+            max_running=n_slots,
+        )
+
+    def explain(self) -> str:
+        """Which form each weight has in memory and which function serves each operator used so far."""
+        return self.ops.explain()
+
+    def _forward(self, n_slots: int) -> Forward:
+        n_pages = n_slots * -(-self.n_ctx // PAGE_SIZE)
+        cache = KVCache.allocate(self.decoder.config, n_pages, self.kv_type, self.ops.device)
+        return Forward(self.decoder, cache, self.n_ctx)
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    n_ctx: int = 0,
+    kv_type: str = "f16",
+    on_progress: OnProgress | None = None,
+) -> Model:
+    """Open a GGUF file or a safetensors folder. ``n_ctx`` 0, and more than it was trained on, is the trained context.
+
+    Raises InvalidFile for malformed files, UnsupportedModel for what cannot be run, and InvalidRequest for an
+    unknown ``backend`` or ``kv_type``. ``on_progress(done, total)`` counts bytes of weights.
+    """
+    try:
+        ops = open_ops(backend, device)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    checkpoint = open_checkpoint(path)
+    meta = Metadata(checkpoint.metadata)
+    trained = meta.count("context_length", high=1 << 31)
+    n_ctx = min(n_ctx, trained) if n_ctx > 0 else trained
+    decoder = build_model(meta, Weights(checkpoint, ops, on_progress), n_ctx)
+    return Model(checkpoint, decoder, ops, n_ctx=n_ctx, kv_type=kv_type)

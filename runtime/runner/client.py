@@ -1,0 +1,210 @@
+"""The server's side of a runner: start the process, submit requests, notice its death. Imports no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from .. import errors
+from ..errors import GristmillError, InvalidRequest, ModelError, RunnerError, RunnerStopped
+from ..params import Sampling
+from .messages import (
+    Abort,
+    Failed,
+    Finished,
+    FromRunner,
+    Load,
+    LoadFailed,
+    Piece,
+    Ping,
+    Progress,
+    Ready,
+    Stats,
+    Submit,
+    ToRunner,
+    Unload,
+    encode_frame,
+    frame_length,
+)
+
+OnProgress = Callable[[Progress], None]
+Answer = Piece | Finished | Failed
+UNLOAD_GRACE_S = 5.0
+STOPPED = (
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
+    "check gristmill server logs for details"
+)
+
+
+class Runner:
+    """A loaded model in its own process. Made by ``start``."""
+
+    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket):
+        self.process = process
+        self.died = asyncio.Event()
+        self.ready: Ready
+        self._sock = sock
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
+        self._pings: list[asyncio.Future[Stats]] = []
+        self._decoder = msgspec.msgpack.Decoder(FromRunner)
+
+    @classmethod
+    async def start(
+        cls, load: Load, *, on_progress: OnProgress | None = None, stall_timeout_s: float = 300.0
+    ) -> Runner:
+        """Start a process and load a model in it.
+
+        Raises ModelError when the model cannot be loaded, RunnerError when the process died while loading or
+        made no progress for ``stall_timeout_s`` seconds. Cancelling gives everything back.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gristmill.runtime.runner.process", str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl+C in the server's terminal is the server's to handle
+            )
+        runner = cls(process, ours)
+        try:
+            runner._reader, runner._writer = await asyncio.open_connection(sock=ours)
+            runner._send(load)
+            runner.ready = await runner._wait_until_ready(on_progress, stall_timeout_s)
+        except BaseException:
+            await runner._kill()
+            raise
+        runner._reading = asyncio.create_task(runner._read_messages())
+        return runner
+
+    @property
+    def alive(self) -> bool:
+        return not self.died.is_set() and self.process.returncode is None
+
+    async def submit(
+        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None
+    ) -> AsyncGenerator[Piece | Finished, None]:
+        """Pieces and one last ``Finished``. Closing the generator early aborts the request.
+
+        Raises InvalidRequest when the prompt cannot be used, RunnerStopped when the process dies, and
+        GristmillError when the model fails on this request.
+        """
+        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
+        self._answers[request_id] = answers
+        done = False
+        try:
+            self._send(Submit(id=request_id, prompt=prompt, sampling=sampling, context=context or []))
+            while not done:
+                answer = await answers.get()
+                done = not isinstance(answer, Piece)
+                yield _checked(answer)
+        finally:
+            del self._answers[request_id]
+            if not done and self.alive:
+                with contextlib.suppress(RunnerStopped):
+                    self._send(Abort(request_id))
+
+    async def ping(self, timeout_s: float = 10.0) -> Stats:
+        """The engine's state. Raises RunnerStopped when the process is dead or does not answer in time."""
+        answer = asyncio.get_running_loop().create_future()
+        self._pings.append(answer)
+        self._send(Ping())
+        try:
+            return await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError:
+            raise RunnerStopped("model runner does not answer") from None
+
+    async def close(self) -> None:
+        """Unload. The process has ended, and its memory is free, when this returns."""
+        if self.alive:
+            with contextlib.suppress(RunnerStopped):
+                self._send(Unload())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), UNLOAD_GRACE_S)
+        await self._kill()
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _send(self, message: ToRunner) -> None:
+        if self.died.is_set() or self._writer.is_closing():
+            raise RunnerStopped(STOPPED)
+        self._writer.write(encode_frame(message))
+
+    async def _receive(self) -> FromRunner:
+        header = await self._reader.readexactly(4)
+        return self._decoder.decode(await self._reader.readexactly(frame_length(header)))
+
+    async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float) -> Ready:
+        while True:
+            try:
+                message = await asyncio.wait_for(self._receive(), stall_timeout_s)
+            except TimeoutError:
+                raise RunnerError(
+                    f"timed out waiting for the model to load: no progress for {stall_timeout_s:g} s"
+                ) from None
+            except (asyncio.IncompleteReadError, OSError):
+                raise RunnerError(f"model runner has terminated while loading: {await self._epitaph()}") from None
+            if isinstance(message, Ready):
+                return message
+            if isinstance(message, LoadFailed):
+                raise _load_error(message)
+            if isinstance(message, Progress) and on_progress is not None:
+                on_progress(message)
+
+    async def _epitaph(self) -> str:
+        code = await self.process.wait()
+        return f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+
+    async def _read_messages(self) -> None:
+        try:
+            while True:
+                self._dispatch(await self._receive())
+        except (asyncio.IncompleteReadError, OSError, msgspec.DecodeError, ValueError):
+            pass  # the process has ended, or talks nonsense: both are its end for us
+        finally:
+            self.died.set()
+            for answers in self._answers.values():
+                answers.put_nowait(None)
+            for ping in self._pings:
+                if not ping.done():
+                    ping.set_exception(RunnerStopped(STOPPED))
+
+    def _dispatch(self, message: FromRunner) -> None:
+        if isinstance(message, Stats):
+            ping = self._pings.pop(0)
+            if not ping.done():
+                ping.set_result(message)
+        elif isinstance(message, Piece | Finished | Failed) and message.id in self._answers:
+            self._answers[message.id].put_nowait(message)
+
+    async def _kill(self) -> None:
+        self.died.set()
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        await self.process.wait()
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        else:
+            self._sock.close()
+
+
+def _checked(answer: Answer | None) -> Piece | Finished:
+    if answer is None:
+        raise RunnerStopped(STOPPED)
+    if isinstance(answer, Failed):
+        raise InvalidRequest(answer.error) if answer.invalid else GristmillError(answer.error)
+    return answer
+
+
+def _load_error(message: LoadFailed) -> GristmillError:
+    kind = getattr(errors, message.kind, ModelError)
+    return kind(message.error) if issubclass(kind, GristmillError) else ModelError(message.error)

@@ -1,0 +1,210 @@
+"""The runner: one process that owns one model. Started by ``client.Runner``, speaks ``messages`` on a socket.
+
+The main thread reads messages and tokenizes prompts; the engine's thread runs steps and writes events. The process
+ends when it is told to, when its socket closes, and when its parent dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+
+import msgspec
+
+from ..errors import GristmillError, InvalidRequest
+from .messages import (
+    Abort,
+    Failed,
+    FromRunner,
+    Load,
+    LoadFailed,
+    Ping,
+    Progress,
+    Ready,
+    Stats,
+    Submit,
+    ToRunner,
+    Unload,
+    encode_frame,
+    frame_length,
+)
+
+log = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_EVERY_S = 0.05
+
+
+class Connection:
+    """Blocking frames on a socket; ``send`` may be called from any thread."""
+
+    def __init__(self, sock: socket.socket):
+        self._sock = sock
+        self._sending = threading.Lock()
+        self._decoder = msgspec.msgpack.Decoder(ToRunner)
+
+    def send(self, *messages: FromRunner) -> None:
+        """Raises OSError when the server has gone."""
+        data = b"".join(encode_frame(message) for message in messages)
+        with self._sending:
+            self._sock.sendall(data)
+
+    def receive(self) -> ToRunner | None:
+        """The next message, or None when the server has gone."""
+        header = self._exactly(4)
+        body = self._exactly(frame_length(header)) if header else b""
+        return self._decoder.decode(body) if body else None
+
+    def _exactly(self, n: int) -> bytes:
+        data = bytearray()
+        while len(data) < n:
+            chunk = self._sock.recv(min(1 << 20, n - len(data)))
+            if not chunk:
+                return b""
+            data += chunk
+        return bytes(data)
+
+
+class RunnerProcess:
+    """Serves one model until it is told to stop."""
+
+    def __init__(self, connection: Connection):
+        self.connection = connection
+
+    def run(self) -> None:
+        message = self.connection.receive()
+        if not isinstance(message, Load):
+            return
+        try:
+            self._load(message)
+        except GristmillError as error:
+            self.connection.send(LoadFailed(error=str(error), kind=type(error).__name__))
+            return
+        except MemoryError:
+            self.connection.send(LoadFailed(error="not enough memory to load the model", kind="ModelError"))
+            return
+        threading.Thread(target=self._run_engine, name="engine", daemon=True).start()
+        while (message := self.connection.receive()) is not None and not isinstance(message, Unload):
+            self._handle(message)
+
+    def _load(self, load: Load) -> None:
+        started = time.monotonic_ns()
+        import torch  # the slow import happens after the server has seen us start
+
+        from ..model import open_model
+
+        torch.set_num_threads(load.num_thread or usable_cores())
+        model = open_model(
+            load.path,
+            backend=load.backend,
+            n_ctx=load.num_ctx,
+            kv_type=load.kv_type,
+            on_progress=self._progress_sender(),
+        )
+        self.engine = model.engine(n_slots=load.n_slots, token_budget=load.num_batch)
+        self.connection.send(
+            Ready(
+                n_ctx=model.n_ctx,
+                n_vocab=model.tokenizer.n_vocab,
+                architecture=model.architecture,
+                memory_bytes=resident_bytes(),
+                weight_bytes=model.weight_bytes,
+                kv_bytes=self.engine.forward.cache.n_bytes,
+                load_ns=time.monotonic_ns() - started,
+                backend=model.ops.name,
+            )
+        )
+
+    def _progress_sender(self):  # type: ignore[no-untyped-def]
+        last = 0.0
+
+        def send(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _PROGRESS_EVERY_S or done == total:
+                last = now
+                self.connection.send(Progress(done=done, total=total))
+
+        return send
+
+    def _run_engine(self) -> None:
+        try:
+            while True:
+                events = self.engine.step(wait=True)
+                if events:
+                    self.connection.send(*events)
+        except OSError:
+            os._exit(0)  # the server has gone
+        except BaseException:
+            log.exception("the engine stopped")
+            os._exit(1)  # the server turns this into one clear error for every request in flight
+
+    def _handle(self, message: ToRunner) -> None:
+        if isinstance(message, Submit):
+            try:
+                self.engine.submit(message.id, message.prompt, message.sampling, message.context)
+            except InvalidRequest as error:
+                self.connection.send(Failed(id=message.id, error=str(error), invalid=True))
+            except Exception:
+                log.exception("request %d could not be prepared", message.id)
+                self.connection.send(Failed(id=message.id, error="the prompt could not be tokenized"))
+        elif isinstance(message, Abort):
+            self.engine.abort(message.id)
+        elif isinstance(message, Ping):
+            stats = self.engine.stats()
+            self.connection.send(
+                Stats(
+                    running=stats.running,
+                    waiting=stats.waiting,
+                    free_pages=stats.free_pages,
+                    total_pages=stats.total_pages,
+                    memory_bytes=resident_bytes(),
+                    steps=stats.steps,
+                )
+            )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; hyper-threads count, since only the operating system's mask is known."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM; the peak where the system does not tell the present value."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="gristmill runner")
+    parser.add_argument("fd", type=int, help="the socket inherited from the server")
+    args = parser.parse_args()
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when a runner ends
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s runner: %(message)s")
+    with socket.socket(fileno=args.fd) as sock, contextlib.suppress(OSError):
+        RunnerProcess(Connection(sock)).run()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # nothing to save, and tearing down torch's threads takes a while
+
+
+if __name__ == "__main__":
+    main()
