@@ -1,0 +1,197 @@
+"""The reference operators against slow twins that follow the formulas element by element."""
+
+import math
+
+import pytest
+import torch
+
+from gristmill.kernels import FORMATS, QTensor, open_ops
+from gristmill.kernels.layout import TokenLayout
+from gristmill.kernels.ops import AttentionSpec
+
+PAGE = 16
+
+
+@pytest.fixture
+def ops():
+    return open_ops("reference")
+
+
+def rand(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 31, 33])
+@pytest.mark.parametrize("n_out", [1, 33, 64])
+def test_linear_is_the_product_with_the_transposed_weight(ops, n, n_out):
+    x, w = rand(n, 65), rand(n_out, 65, seed=1)
+    y = ops.linear(x, ops.prepare("w", QTensor.dense(w)))
+    assert y.shape == (n, n_out)
+    torch.testing.assert_close(y, (x.double() @ w.double().T).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_linear_takes_quantized_weights_at_their_exact_values(ops):
+    blocks = FORMATS["F16"].encode(rand(8, 32))
+    w = QTensor(blocks, FORMATS["F16"])
+    y = ops.linear(torch.eye(32), ops.prepare("w", w))
+    assert torch.equal(y.T, w.dequantize())
+
+
+def test_experts_serve_each_row_by_its_own_matrix(ops):
+    x, w = rand(7, 1, 32), rand(4, 16, 32, seed=1)
+    experts = torch.tensor([[i % 4, (i + 2) % 4] for i in range(7)])
+    y = ops.expert_linear(x, ops.prepare("w", QTensor.dense(w)), experts)
+    for i in range(7):
+        for k in range(2):
+            torch.testing.assert_close(y[i, k], w[experts[i, k]] @ x[i, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_embedding_returns_rows(ops):
+    w = rand(10, 32)
+    assert torch.equal(ops.embedding(torch.tensor([3, 0, 3]), ops.prepare("w", QTensor.dense(w))), w[[3, 0, 3]])
+
+
+def test_rms_norm_follows_its_formula(ops):
+    x, weight = rand(3, 5), rand(5, seed=1)
+    y = ops.rms_norm(x, weight, 1e-5)
+    for row, out in zip(x.tolist(), y.tolist(), strict=True):
+        rms = math.sqrt(sum(v * v for v in row) / 5 + 1e-5)
+        assert out == pytest.approx([v / rms * w for v, w in zip(row, weight.tolist(), strict=True)], rel=1e-5)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_rope_turns_pairs_and_leaves_the_rest(ops, interleaved):
+    positions, inv_freq = torch.tensor([0, 1, 1000]), torch.tensor([1.0, 0.1], dtype=torch.float64)
+    cos, sin = ops.rope_angles(positions, inv_freq, 1.0)
+    x = rand(3, 2, 6)
+    y = ops.rope(x, cos, sin, interleaved)
+    assert torch.equal(y[0], x[0])
+    assert torch.equal(y[..., 4:], x[..., 4:])
+    for i, frequency in enumerate(inv_freq.tolist()):
+        a, b = (2 * i, 2 * i + 1) if interleaved else (i, i + 2)
+        for n, position in enumerate(positions.tolist()):
+            turned = torch.complex(x[n, :, a], x[n, :, b]) * complex(
+                math.cos(position * frequency), math.sin(position * frequency)
+            )
+            torch.testing.assert_close(y[n, :, a], turned.real)
+            torch.testing.assert_close(y[n, :, b], turned.imag)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_gated_activations_follow_their_formulas(ops, activation):
+    gate, up = rand(3, 7), rand(3, 7, seed=1)
+    if activation == "silu":
+        expected = gate / (1 + torch.exp(-gate)) * up
+    else:
+        inner = math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)
+        expected = 0.5 * gate * (1 + torch.tanh(inner)) * up
+    torch.testing.assert_close(ops.gated(gate, up, activation), expected)
+
+
+def test_route_picks_the_best_experts_and_shares_sum_to_one(ops):
+    logits = torch.tensor([[0.0, 3.0, 1.0, 2.0]])
+    weights, experts = ops.route(logits, 2, True)
+    assert experts.tolist() == [[1, 3]]
+    assert weights.sum().item() == pytest.approx(1.0)
+    plain, _ = ops.route(logits, 2, False)
+    torch.testing.assert_close(plain[0], torch.softmax(logits, -1)[0, [1, 3]])
+
+
+def test_softcap_bends_towards_the_cap(ops):
+    torch.testing.assert_close(ops.softcap(torch.tensor([1000.0, 0.0]), 30.0), torch.tensor([30.0, 0.0]))
+
+
+class Paged:
+    """Sequences of given lengths with random pages, and a plain computation of what attention must give."""
+
+    def __init__(self, ops, lengths, new, n_heads=6, n_kv_heads=2, dim=32):
+        n_pages = sum(-(-n // PAGE) for n in lengths)
+        order = torch.randperm(n_pages, generator=torch.Generator().manual_seed(7)).tolist()
+        self.keys = [rand(n, n_kv_heads, dim, seed=10 + i) for i, n in enumerate(lengths)]
+        self.values = [rand(n, n_kv_heads, dim, seed=50 + i) for i, n in enumerate(lengths)]
+        self.q = [rand(n, n_heads, dim, seed=90 + i) for i, n in enumerate(new)]
+        self.k_cache = torch.full((n_pages * PAGE, n_kv_heads, dim), float("nan"))
+        self.v_cache = torch.full((n_pages * PAGE, n_kv_heads, dim), float("nan"))
+        table = torch.zeros(len(lengths), max(-(-n // PAGE) for n in lengths) + 2, dtype=torch.int32)
+        for i, n in enumerate(lengths):
+            pages = [order.pop() for _ in range(-(-n // PAGE))]
+            table[i, : len(pages)] = torch.tensor(pages)
+            slots = torch.tensor([pages[p // PAGE] * PAGE + p % PAGE for p in range(n)])
+            layout = TokenLayout(torch.arange(n), slots, torch.tensor([0, n]), table, torch.tensor([n]), PAGE)
+            ops.store_kv(self.keys[i], self.values[i], self.k_cache, self.v_cache, layout)
+        starts = torch.tensor([0, *torch.tensor(new).cumsum(0).tolist()])
+        unused = torch.zeros(1, dtype=torch.int64)
+        self.layout = TokenLayout(unused, unused, starts, table, torch.tensor(lengths), PAGE)
+
+    def plain(self, i, spec):
+        q, k, v = self.q[i].double(), self.keys[i].double(), self.values[i].double()
+        n_rep = q.shape[1] // k.shape[1]
+        scores = torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(n_rep, 1)) * spec.scale
+        if spec.softcap:
+            scores = torch.tanh(scores / spec.softcap) * spec.softcap
+        at = torch.arange(len(k) - len(q), len(k))[:, None]
+        keys_at = torch.arange(len(k))[None, :]
+        seen = keys_at <= at
+        if spec.window:
+            seen &= keys_at > at - spec.window
+        scores = scores.masked_fill(~seen, float("-inf"))
+        return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v.repeat_interleave(n_rep, 1)).float()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [AttentionSpec(0.2), AttentionSpec(0.2, window=1), AttentionSpec(0.2, window=33), AttentionSpec(0.5, softcap=5.0)],
+)
+@pytest.mark.parametrize(("lengths", "new"), [([1], [1]), ([17, 600, 3], [1, 5, 3]), ([257, 256], [257, 1])])
+def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths, new):
+    paged = Paged(ops, lengths, new)
+    out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
+    expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_is_the_same_bit_for_bit_in_any_batch(ops):
+    x = rand(64, 96)
+    w = ops.prepare("w", QTensor.dense(rand(200, 96, seed=1)))
+    whole = ops.linear(x, w)
+    for n in range(1, 64):
+        assert torch.equal(ops.linear(x[:n], w), whole[:n]), n
+
+
+def test_attention_is_the_same_bit_for_bit_alone_and_in_a_batch_and_in_chunks(ops):
+    spec = AttentionSpec(0.2)
+    both = Paged(ops, [300, 40], [300, 40])
+    out = ops.attention(torch.cat(both.q), both.k_cache, both.v_cache, both.layout, spec)
+    for cut in (1, 3, 16, 299):
+        layout = TokenLayout(
+            both.layout.positions,
+            both.layout.slots,
+            torch.tensor([0, 300 - cut]),
+            both.layout.page_table[:1],
+            torch.tensor([300]),
+            PAGE,
+        )
+        part = ops.attention(both.q[0][cut:], both.k_cache, both.v_cache, layout, spec)
+        assert torch.equal(part, out[cut:300]), cut
+
+
+def test_replay_runs_on_the_present_contents_of_the_inputs(ops):
+    x = torch.ones(2, 3)
+    graph = ops.capture(lambda: ops.scale(x, 2.0))
+    x.fill_(5.0)
+    assert torch.equal(graph.replay(), torch.full((2, 3), 10.0))
+
+
+def test_explain_names_the_form_of_weights_and_the_functions(ops):
+    w = ops.prepare("blk.0.attn_q.weight", QTensor(FORMATS["BF16"].encode(rand(4, 32)), FORMATS["BF16"]))
+    ops.linear(rand(1, 32), w)
+    text = ops.explain()
+    assert "blk.0.attn_q.weight" in text
+    assert "BF16" in text
+    assert "dense-f32" in text
+    assert any(line.split()[:3] == ["linear", "dense-f32", "reference"] for line in text.splitlines())
+
+
+def test_an_unknown_backend_is_refused_by_name():
+    with pytest.raises(ValueError, match="'fast' does not exist; known: auto"):
+        open_ops("fast")

@@ -1,0 +1,60 @@
+"""Tiny random models of each architecture against the logits llama.cpp computes for them."""
+
+import numpy as np
+import pytest
+import torch
+from support.golden import golden_path, unpacked
+
+from gristmill.runtime import open_model
+from gristmill.runtime.kv_cache import PAGE_SIZE, KVCache
+from gristmill.runtime.step import Forward, Span
+
+NAMES = [
+    "llama-dense",
+    "llama-moe",
+    "mistral3-dense",
+    "qwen2-dense",
+    "qwen3-dense",
+    "gemma2-dense",
+    "gemma3-dense",
+    "phi3-dense",
+]
+NMSE_LIMIT = 1e-6
+
+
+@pytest.fixture(params=NAMES)
+def golden(request):
+    """(model, token ids, logits)"""
+    data = np.load(golden_path(f"archs/{request.param}.npz"))
+    model = open_model(unpacked(f"archs/{request.param}.gguf.xz"), backend="reference", kv_type="f32")
+    return model, data["tokens"].tolist(), torch.from_numpy(data["logits"])
+
+
+def nmse(logits, expected):
+    return ((logits - expected).square().mean() / expected.square().mean()).item()
+
+
+def run_in_chunks(model, ids, sizes):
+    cache = KVCache.allocate(model.decoder.config, 8, "f32", model.ops.device)
+    forward, start, outputs = Forward(model.decoder, cache, 8 * PAGE_SIZE), 0, []
+    pages = [5, 2, 7, 0, 1, 3, 4, 6]
+    for size in sizes:
+        outputs.append(forward([Span(ids[start : start + size], start, pages, all_logits=True)]).clone())
+        start += size
+    return torch.cat(outputs)
+
+
+def test_all_tokens_at_once(golden):
+    model, ids, expected = golden
+    assert nmse(model.logits(ids), expected) < NMSE_LIMIT
+
+
+def test_token_by_token(golden):
+    model, ids, expected = golden
+    assert nmse(run_in_chunks(model, ids, [1] * len(ids)), expected) < NMSE_LIMIT
+
+
+def test_chunks_change_no_bit(golden):
+    model, ids, _ = golden
+    whole = model.logits(ids)
+    assert torch.equal(run_in_chunks(model, ids, [7, 1, 20, 3, 9]), whole)
