@@ -10,6 +10,7 @@ import logging
 import queue
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,7 +23,9 @@ from .sampling import Sampler
 from .scheduler import Scheduler
 from .sequence import Sequence
 from .step import Forward, Span
-from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from .tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
