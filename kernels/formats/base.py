@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+from ..lazy import torch
 
+if TYPE_CHECKING:
     BlockDecoder = Callable[[torch.Tensor], torch.Tensor]
     BlockEncoder = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
@@ -37,15 +37,19 @@ class Format:
     def row_bytes(self, n_elems: int) -> int:
         """Bytes of a row of ``n_elems`` elements. Raises ValueError unless it is a whole number of blocks."""
         if n_elems % self.block_elems:
-            raise ValueError(f"a row of {n_elems} elements is not a whole number of {self.name} blocks of {self.block_elems}")
+            raise ValueError(f"a row of {n_elems} elements is not whole {self.name} blocks of {self.block_elems}")
         return n_elems // self.block_elems * self.block_bytes
 
     def decode(self, rows: torch.Tensor) -> torch.Tensor:
         """uint8 (..., row_bytes) -> float32 (..., row_elems). Raises ValueError for a partial block."""
         if rows.shape[-1] % self.block_bytes:
-            raise ValueError(f"a row of {rows.shape[-1]} bytes is not a whole number of {self.name} blocks of {self.block_bytes} bytes")
-        values = self.decode_blocks(rows.reshape(-1, self.block_bytes))
-        return values.reshape(*rows.shape[:-1], rows.shape[-1] // self.block_bytes * self.block_elems)
+            raise ValueError(
+                f"a row of {rows.shape[-1]} bytes is not whole {self.name} blocks of {self.block_bytes} bytes"
+            )
+        shape = (*rows.shape[:-1], rows.shape[-1] // self.block_bytes * self.block_elems)
+        if not rows.numel():
+            return rows.new_zeros(shape, dtype=torch.float32)
+        return self.decode_blocks(rows.reshape(-1, self.block_bytes)).reshape(shape)
 
     def encode(self, x: torch.Tensor, imatrix: torch.Tensor | None = None) -> torch.Tensor:
         """float32 (..., row_elems) -> uint8 (..., row_bytes); ``imatrix`` (row_elems,) weighs the columns.

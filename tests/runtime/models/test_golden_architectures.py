@@ -1,9 +1,8 @@
 """Tiny random models of each architecture against the logits llama.cpp computes for them."""
 
-import numpy as np
 import pytest
 import torch
-from support.golden import golden_path, unpacked
+from support.golden import golden_arrays, unpacked
 
 from gristmill.runtime import open_model
 from gristmill.runtime.kv_cache import PAGE_SIZE, KVCache
@@ -25,7 +24,7 @@ NMSE_LIMIT = 1e-6
 @pytest.fixture(params=NAMES)
 def golden(request):
     """(model, token ids, logits)"""
-    data = np.load(golden_path(f"archs/{request.param}.npz"))
+    data = golden_arrays(f"archs/{request.param}.npz")
     model = open_model(unpacked(f"archs/{request.param}.gguf.xz"), backend="reference", kv_type="f32")
     return model, data["tokens"].tolist(), torch.from_numpy(data["logits"])
 

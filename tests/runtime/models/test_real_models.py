@@ -4,10 +4,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from support.golden import cache_folder, golden_path
+from support.golden import cache_folder, golden_arrays
 
 from gristmill.runtime import open_model
 
@@ -42,7 +41,7 @@ def gemma3():
 
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])
 def test_mean_divergence_from_the_exact_model_is_below_one_in_ten_thousand(name):
-    golden = np.load(golden_path(f"{name}_logits.npz"))
+    golden = golden_arrays(f"{name}_logits.npz")
     model = open_model({"smollm2": smollm2, "gemma3": gemma3}[name](), backend="reference", kv_type="f32", n_ctx=512)
     ids = golden["tokens"].tolist()
     assert model.tokenizer.encode(str(golden["text"])) == ids
