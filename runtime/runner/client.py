@@ -57,7 +57,7 @@ class Runner:
 
     @classmethod
     async def start(
-        cls, load: Load, *, on_progress: OnProgress | None = None, stall_timeout_s: float = 300.0
+        cls, load: Load, *, on_progress: OnProgress | None = None, stall_timeout_s: float | None = 300.0
     ) -> Runner:
         """Start a process and load a model in it.
 
@@ -142,7 +142,7 @@ class Runner:
         header = await self._reader.readexactly(4)
         return self._decoder.decode(await self._reader.readexactly(frame_length(header)))
 
-    async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float) -> Ready:
+    async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float | None) -> Ready:
         while True:
             try:
                 message = await asyncio.wait_for(self._receive(), stall_timeout_s)

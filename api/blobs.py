@@ -1,0 +1,53 @@
+"""HEAD and POST /api/blobs/{digest}: files on their way into the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from .errors import ApiError
+from .service import SERVICE
+from .store.blobs import BlobWriter
+from .store.digests import parse_digest
+
+CHUNK_BYTES = 4 << 20
+IDLE_S = 60.0
+
+
+async def head_blob(request: web.Request) -> web.Response:
+    """200 when the blob is there, else 404."""
+    digest = parse_digest(request.match_info["digest"])
+    found = await asyncio.to_thread(request.app[SERVICE].store.has_blob, digest)
+    return web.Response(status=200 if found else 404)
+
+
+async def post_blob(request: web.Request) -> web.Response:
+    """Store the body under its digest: 201, or 200 when it was there already. 400 when it is something else."""
+    store = request.app[SERVICE].store
+    digest = parse_digest(request.match_info["digest"])
+    if await asyncio.to_thread(store.has_blob, digest):
+        return web.Response(status=200)
+    writer = await asyncio.to_thread(store.open_blob_writer)
+    try:
+        await _receive(request, writer)
+        await asyncio.shield(asyncio.to_thread(writer.commit, digest))
+    finally:
+        await asyncio.to_thread(writer.abort)
+    return web.Response(status=201)
+
+
+async def _receive(request: web.Request, writer: BlobWriter) -> None:
+    """Hashing and writing happen in a thread; the event loop only moves chunks."""
+    buffer = bytearray()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(request.content.readany(), IDLE_S)
+        except TimeoutError:
+            raise ApiError(408, f"no data for {IDLE_S:g} seconds") from None
+        buffer += chunk
+        if buffer and (len(buffer) >= CHUNK_BYTES or not chunk):
+            await asyncio.to_thread(writer.write, bytes(buffer))
+            buffer.clear()
+        if not chunk:
+            return

@@ -1,0 +1,245 @@
+"""The commands, their arguments and their help texts. Parses the command line; runs nothing.
+
+Commands are rows of a table: their functions are named, not imported, so that ``gristmill list`` does not pay
+for what ``gristmill run`` needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from gristmill.runtime.errors import GristmillError, cut
+
+PROGRAM = "gristmill"
+
+
+class UsageError(GristmillError):
+    """The command line cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that an error is ours to print and an option is never guessed from its beginning."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}, see '{self.prog} --help'")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One positional argument or flag: its names, its help line, and what argparse shall do with it."""
+
+    names: tuple[str, ...]
+    help: str
+    options: tuple[tuple[str, Any], ...] = ()
+    hidden: bool = False
+
+    @property
+    def is_flag(self) -> bool:
+        return self.names[0].startswith("-")
+
+    @property
+    def usage(self) -> str:
+        """``-f, --file FILE``"""
+        metavar = dict(self.options).get("metavar", "")
+        return f"{', '.join(self.names)} {metavar}".rstrip()
+
+
+def positional(name: str, **options: Any) -> Argument:
+    return Argument((name,), "", tuple(options.items()))
+
+
+def switch(*names: str, help: str, hidden: bool = False) -> Argument:
+    return Argument(names, help, (("action", "store_true"),), hidden)
+
+
+def option(*names: str, metavar: str, help: str, default: str | None = None) -> Argument:
+    return Argument(names, help, (("metavar", metavar), ("default", default)))
+
+
+HELP = switch("-h", "--help", help="Show this help")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row: ``function`` is ``module:name`` below this package and takes the parsed arguments."""
+
+    name: str
+    usage: str
+    summary: str
+    function: str
+    arguments: tuple[Argument, ...] = ()
+    aliases: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Raises UsageError."""
+        parser = Parser(f"{PROGRAM} {self.name}")
+        for argument in (*self.arguments, HELP):
+            parser.add_argument(*argument.names, **dict(argument.options))
+        if any(word in HELP.names for word in argv[: argv.index("--") if "--" in argv else None]):
+            return argparse.Namespace(help=True)  # asked for help, nothing else has to be complete
+        return parser.parse_intermixed_args(self._with_negative_values(argv))
+
+    def _with_negative_values(self, argv: Sequence[str]) -> list[str]:
+        """``--keepalive -1s`` as ``--keepalive=-1s``, because argparse takes ``-1s`` for a flag."""
+        options = {name for a in self.arguments if "metavar" in dict(a.options) for name in a.names if a.is_flag}
+        words: list[str] = []
+        for word in argv:
+            if words and words[-1] in options and word[:1] == "-" and word[1:2].isdigit():
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return words
+
+    def help(self) -> str:
+        lines = [self.summary, "", "Usage:", f"  {PROGRAM} {self.name} {self.usage}".rstrip()]
+        if self.aliases:
+            lines += ["", "Aliases:", f"  {', '.join((self.name, *self.aliases))}"]
+        flags = [a for a in (*self.arguments, HELP) if a.is_flag and not a.hidden]
+        lines += ["", "Flags:", *_aligned([(a.usage, a.help) for a in flags])]
+        if self.environment:
+            lines += ["", "Environment Variables:", *_aligned([(v, ENVIRONMENT[v]) for v in self.environment])]
+        return "\n".join(lines) + "\n"
+
+
+ENVIRONMENT = {
+    "OLLAMA_HOST": "Address of the server (default 127.0.0.1:11434)",
+    "OLLAMA_MODELS": "Folder of the models (default ~/.ollama/models)",
+    "OLLAMA_ORIGINS": "Extra allowed origins, separated by commas",
+    "OLLAMA_KEEP_ALIVE": "How long models stay loaded (default 5m)",
+    "OLLAMA_LOAD_TIMEOUT": "How long a load may make no progress (default 5m)",
+    "OLLAMA_MAX_LOADED_MODELS": "Most models loaded at once",
+    "OLLAMA_NUM_PARALLEL": "Most requests a model works on at once",
+    "OLLAMA_MAX_QUEUE": "Most requests waiting for a model (default 512)",
+    "OLLAMA_CONTEXT_LENGTH": "Context length where a request names none",
+    "OLLAMA_NOPRUNE": "Do not remove unused blobs at start",
+    "OLLAMA_DEBUG": "Show more in the log",
+    "OLLAMA_NOHISTORY": "Do not keep the prompt's history",
+}
+_CLIENT = ("OLLAMA_HOST",)
+_MODEL = positional("model", metavar="MODEL")
+_PREFIX = positional("prefix", metavar="PREFIX", nargs="?", default="")
+
+COMMANDS = (
+    Command(
+        "serve",
+        "[flags]",
+        "Start the server",
+        "serve:serve",
+        (switch("--until-stdin-closes", help="", hidden=True),),
+        aliases=("start",),
+        environment=tuple(name for name in ENVIRONMENT if name != "OLLAMA_NOHISTORY"),
+    ),
+    Command(
+        "run",
+        "[MODEL | FILE.gguf] [PROMPT...] [flags]",
+        "Run a model: answer a prompt, or chat (default model: smollm2)",
+        "run:run",
+        (
+            positional("model", metavar="MODEL", nargs="?", default=None),
+            positional("prompt", metavar="PROMPT", nargs="*"),
+            option("--keepalive", metavar="DURATION", help="How long the model stays loaded (e.g. 5m)"),
+            switch("--verbose", help="Show timings after each answer"),
+            switch("--nowordwrap", help="Do not wrap words at the terminal's width"),
+        ),
+        environment=("OLLAMA_HOST", "OLLAMA_MODELS", "OLLAMA_NOHISTORY"),
+    ),
+    Command(
+        "create",
+        "MODEL [flags]",
+        "Create a model from a Modelfile",
+        "create:create",
+        (
+            _MODEL,
+            option("-f", "--file", metavar="FILE", help='Name of the Modelfile (default "Modelfile")'),
+        ),
+        environment=_CLIENT,
+    ),
+    Command(
+        "show",
+        "MODEL [flags]",
+        "Show information about a model",
+        "show:show",
+        (
+            _MODEL,
+            switch("--license", help="Show the license"),
+            switch("--modelfile", help="Show the Modelfile"),
+            switch("--parameters", help="Show the parameters"),
+            switch("--template", help="Show the template"),
+            switch("--system", help="Show the system message"),
+            switch("-v", "--verbose", help="Show all metadata and tensors"),
+        ),
+        environment=_CLIENT,
+    ),
+    Command("stop", "MODEL [flags]", "Unload a model", "models:stop", (_MODEL,), environment=_CLIENT),
+    Command(
+        "list", "[PREFIX] [flags]", "List models", "models:list_models", (_PREFIX,), ("ls",), _CLIENT
+    ),
+    Command("ps", "[PREFIX] [flags]", "List loaded models", "models:ps", (_PREFIX,), environment=_CLIENT),
+    Command(
+        "cp",
+        "SOURCE DESTINATION [flags]",
+        "Copy a model",
+        "models:copy",
+        (positional("source", metavar="SOURCE"), positional("destination", metavar="DESTINATION")),
+        environment=_CLIENT,
+    ),
+    Command(
+        "rm",
+        "MODEL [MODEL...] [flags]",
+        "Remove models",
+        "models:remove",
+        (positional("models", metavar="MODEL", nargs="+"),),
+        environment=_CLIENT,
+    ),
+    Command(
+        "doctor",
+        "[flags]",
+        "Check what this machine offers and what is missing",
+        "doctor:doctor",
+        environment=("OLLAMA_HOST", "OLLAMA_MODELS"),
+    ),
+)
+
+
+def find_command(name: str) -> Command:
+    """Raises UsageError for a name that no command has."""
+    for command in COMMANDS:
+        if name == command.name or name in command.aliases:
+            return command
+    raise UsageError(f"unknown command {cut(name, 40)} for \"{PROGRAM}\", see '{PROGRAM} help'")
+
+
+def usage() -> str:
+    """What ``gristmill`` alone prints."""
+    commands = [(command.name, command.summary) for command in COMMANDS]
+    flags = [(HELP.usage, HELP.help), ("-v, --version", "Show the versions of client and server")]
+    lines = [
+        "Runs large language models on this machine, with the API of an Ollama server",
+        "",
+        "Usage:",
+        f"  {PROGRAM} [flags]",
+        f"  {PROGRAM} [command]",
+        "",
+        "Available Commands:",
+        *_aligned([*commands, ("help", "Help about any command")]),
+        "",
+        "Flags:",
+        *_aligned(flags),
+        "",
+        f'Use "{PROGRAM} [command] --help" for more information about a command.',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """``  name     text`` for each row; long options without a short form line up with the others."""
+    named = [(f"    {name}" if name.startswith("--") else name, text) for name, text in rows]
+    width = max(len(name) for name, _ in named)
+    return [f"  {name.ljust(width)}   {text}" for name, text in named]

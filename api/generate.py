@@ -1,0 +1,88 @@
+"""POST /api/generate: one prompt in, its continuation out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+
+from gristmill.runtime.chat import plain_prompt, render_chat
+from gristmill.runtime.errors import InvalidRequest
+from gristmill.runtime.events import Piece
+
+from .bodies import read_body
+from .errors import ApiError
+from .inference import Run, check_completion, check_supported, check_think, needs, refuse_images
+from .schema import GenerateRequest
+from .service import SERVICE, single_quoted
+from .stream import Line, json_response, send_lines
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """See docs/api.md."""
+    service = request.app[SERVICE]
+    body = await read_body(request, GenerateRequest)
+    check_supported(body)
+    if not body.model:
+        raise ApiError(404, single_quoted(""))
+    run = Run(service, await service.find(body.model, single_quoted), body)
+    if not body.prompt and run.wants_unload:
+        return json_response(await run.load_or_unload(response=""))
+    _check_raw(body)
+    check_think(body, run.target)
+    check_completion(run.target, "generate")
+    if not body.prompt:
+        return json_response(await run.load_or_unload(response=""))
+    lines = _lines(run, body)
+    return await send_lines(request, lines) if body.stream is not False else json_response(await _joined(lines))
+
+
+def _check_raw(body: GenerateRequest) -> None:
+    if body.raw and (body.template or body.system or body.context):
+        raise InvalidRequest("raw mode does not support template, system, or context")
+    if body.template:
+        raise InvalidRequest("template: Go templates are not supported by this version; the model's own one is used")
+
+
+async def _lines(run: Run, body: GenerateRequest) -> AsyncIterator[Line]:
+    if body.suffix:
+        needs(run.target, "insert")
+    refuse_images(body.images, run.target)
+    prompt = await _prompt(run, body)
+    async for event, load_ns in run.events(prompt, body.context):
+        if isinstance(event, Piece):
+            if event.text:
+                yield run.line(response=event.text, done=False)
+            continue
+        context = {} if body.raw else {"context": event.prompt_ids + run.output_ids}
+        yield run.line(response="", done=True, done_reason=event.reason, **context, **run.metrics(event, load_ns))
+
+
+async def _prompt(run: Run, body: GenerateRequest) -> str:
+    prompt, model, facts = body.prompt or "", run.target.model, run.target.facts
+    if body.raw:
+        return prompt
+    system = model.system if body.system is None else body.system
+    if facts.chat_template is None:
+        return run.target.guard.text(plain_prompt(system, prompt))
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages += [] if body.context else model.messages
+    messages.append({"role": "user", "content": prompt})
+    return await render_chat(
+        run.service.renderer,
+        facts.chat_template,
+        messages,
+        guard=run.target.guard,
+        bos_token=facts.bos_token or "",
+        eos_token=facts.eos_token or "",
+        think=body.think,
+    )
+
+
+async def _joined(lines: AsyncIterator[Line]) -> Line:
+    """The stream as one object: texts joined, everything else from the last line."""
+    texts, last = [], {}
+    async for last in lines:
+        texts.append(last["response"])
+    return {**last, "response": "".join(texts)}

@@ -1,0 +1,142 @@
+"""What generate and chat have in common: checks, load and unload, running a prompt, counting.
+
+Order of checks and texts are Ollama's; what this version cannot do is refused with a line that names the field.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gristmill.runtime.errors import InvalidRequest, cut
+from gristmill.runtime.events import Finished, Piece
+
+from .durations import parse_keep_alive
+from .errors import ApiError
+from .manager import Lease
+from .options import load_options, merge_options, sampling_options
+from .schema import Inference
+from .service import Service, Target
+from .stream import Line, now
+
+MAX_TOP_LOGPROBS = 20
+THINK_LEVELS = ("high", "medium", "low", "max")
+
+
+def check_supported(body: Inference) -> None:
+    """Raises InvalidRequest for values out of range and for features that this version does not have."""
+    if not 0 <= (body.top_logprobs or 0) <= MAX_TOP_LOGPROBS:
+        raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
+    if body.logprobs:
+        raise InvalidRequest("logprobs: not supported by this version")
+    if body.format not in (None, ""):
+        if body.format != "json" and not isinstance(body.format, dict):
+            shown = msgspec.json.encode(body.format).decode()
+            raise InvalidRequest(f'invalid format: {cut(shown)}; expected "json" or a valid JSON Schema object')
+        raise InvalidRequest("format: structured output is not supported by this version")
+
+
+def check_think(body: Inference, target: Target) -> bool | str | None:
+    """The value of ``think``. Raises InvalidRequest where it is none, or where the model cannot think."""
+    think = body.think
+    if think is None or think is False:
+        return think
+    if isinstance(think, str) and think not in THINK_LEVELS:
+        raise InvalidRequest(
+            f'invalid think value: {cut(think)} (must be "high", "medium", "low", "max", true, or false)'
+        )
+    if not isinstance(think, bool | str):
+        raise InvalidRequest('think must be a boolean or string ("high", "medium", "low", "max", true, or false)')
+    if "thinking" not in target.facts.capabilities:
+        raise InvalidRequest(f'"{target.sent}" does not support thinking')
+    return think
+
+
+def check_completion(target: Target, what: str) -> None:
+    """Raises InvalidRequest where the model is not one that completes text."""
+    if "completion" not in target.facts.capabilities:
+        raise InvalidRequest(f'"{target.sent}" does not support {what}')
+
+
+def needs(target: Target, *capabilities: str) -> None:
+    """Raises InvalidRequest naming the ``capabilities`` that the model lacks."""
+    missing = [name for name in capabilities if name not in target.facts.capabilities]
+    if missing:
+        raise InvalidRequest(f"{target.model.name.full} does not support {' '.join(missing)}")
+
+
+@dataclass
+class Run:
+    """One request on its way. ``started_ns`` is when it was received, on the monotonic clock."""
+
+    service: Service
+    target: Target
+    body: Inference
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    output_ids: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.keep_alive_s = parse_keep_alive(self.body.keep_alive)
+        self.options = merge_options(self.target.model.params, self.body.options)
+
+    @property
+    def wants_unload(self) -> bool:
+        return self.keep_alive_s == 0
+
+    def line(self, **fields: Any) -> Line:
+        """An answer's first keys, then ``fields``."""
+        return {"model": self.target.sent, "created_at": now(), **fields}
+
+    async def load_or_unload(self, **empty: Any) -> Line:
+        """The answer to an empty prompt: ``empty`` is the endpoint's empty output."""
+        if self.wants_unload:
+            await self.service.manager.unload(self.target.model.model_path)
+            return self.line(**empty, done=True, done_reason="unload")
+        async with self.lease():
+            return self.line(**empty, done=True, done_reason="load")
+
+    @contextlib.asynccontextmanager
+    async def lease(self) -> AsyncIterator[Lease]:
+        """The model's runner, for as long as it is used."""
+        trained = self.target.facts.context_length
+        load = load_options(self.options, self.service.settings, trained)
+        model = self.target.model
+        async with self.service.manager.lease(model.model_path, model.name.short, load, self.keep_alive_s) as lease:
+            yield lease
+
+    async def events(
+        self, prompt: str, context: list[int] | None = None
+    ) -> AsyncIterator[tuple[Piece | Finished, int]]:
+        """What the runner says, each with the nanoseconds that loading took."""
+        sampling = sampling_options(self.options)
+        async with self.lease() as lease:
+            answer = lease.runner.submit(prompt, sampling, context=context)
+            async with contextlib.aclosing(answer):
+                async for event in answer:
+                    if isinstance(event, Piece):
+                        self.output_ids += event.tokens
+                    yield event, lease.load_ns
+
+    def metrics(self, last: Finished, load_ns: int) -> Line:
+        """Counts and durations of the final line; zeros are left out."""
+        usage = last.usage
+        values = {
+            "total_duration": time.monotonic_ns() - self.started_ns,
+            "load_duration": load_ns,
+            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_duration": usage.prompt_ns,
+            "eval_count": usage.output_tokens,
+            "eval_duration": usage.output_ns,
+        }
+        return {key: value for key, value in values.items() if value}
+
+
+def refuse_images(images: list[str] | None, target: Target) -> None:
+    """Raises ApiError: pictures are not looked at, so a request with some is not answered as if it had none."""
+    if images:
+        raise ApiError(400, f"images: {target.sent} cannot look at images in this version")

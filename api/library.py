@@ -1,0 +1,167 @@
+"""The models that are there: tags, show, ps, copy, delete; and the server's own small answers."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from gristmill.runtime.errors import InvalidRequest, ModelError, cut
+
+from .bodies import read_body
+from .errors import ApiError
+from .manager import Loaded
+from .schema import CopyRequest, NameRequest, ShowRequest
+from .service import SERVICE, Service, required, single_quoted
+from .store import ModelNotFound, Name, StoredModel
+from .store.show import details, model_info, modelfile_text, parameters_text, template_in_use, tensor_list
+from .stream import Line, json_response
+
+log = logging.getLogger(__name__)
+
+# The version of Ollama whose API this is: clients compare it before they use newer parts.
+OLLAMA_VERSION = "0.33.0"
+FOREVER = datetime.timedelta(days=365 * 292)
+COPILOT = "GitHubCopilotChat/"
+
+
+async def root(request: web.Request) -> web.Response:
+    return web.Response(text="Ollama is running")
+
+
+async def version(request: web.Request) -> web.Response:
+    return json_response({"version": OLLAMA_VERSION})
+
+
+async def status(request: web.Request) -> web.Response:
+    return json_response({"cloud": {"disabled": True, "source": "config"}})
+
+
+async def tags(request: web.Request) -> web.Response:
+    """GET /api/tags: all models, newest first."""
+    service = request.app[SERVICE]
+    return json_response({"models": await asyncio.to_thread(_tags, service)})
+
+
+def _tags(service: Service) -> list[Line]:
+    listed = []
+    for model in service.store.list():
+        try:
+            listed.append(_tag(model))
+        except ModelError as error:
+            log.warning("%s is left out of the list: %s", model.name.short, error)
+    return listed
+
+
+def _tag(model: StoredModel) -> Line:
+    about, more = details(model), {}
+    if about["format"] == "gguf":
+        facts = model.facts()
+        more = {"context_length": facts.context_length, "embedding_length": facts.embedding_length}
+        about |= {key: value for key, value in more.items() if value}
+    capabilities = list(model.facts().capabilities) if more else []
+    return {
+        "name": model.name.short,
+        "model": model.name.short,
+        "modified_at": model.modified_at.isoformat(),
+        "size": model.size,
+        "digest": model.digest,
+        "details": about,
+        **({"capabilities": capabilities} if capabilities else {}),
+    }
+
+
+async def ps(request: web.Request) -> web.Response:
+    """GET /api/ps: loaded and loading models."""
+    service = request.app[SERVICE]
+    loaded = [await _loaded(service, model) for model in service.manager.models]
+    return json_response({"models": [line for line in loaded if line]})
+
+
+async def _loaded(service: Service, loaded: Loaded) -> Line | None:
+    try:
+        model = await asyncio.to_thread(service.store.find, loaded.name)
+        about = details(model)
+    except (InvalidRequest, ModelError):
+        return None  # deleted while it was loaded
+    ready = loaded.runner.ready if loaded.runner else None
+    return {
+        "name": loaded.name,
+        "model": loaded.name,
+        "size": ready.memory_bytes if ready else 0,
+        "digest": model.digest,
+        "details": about,
+        "expires_at": _expires_at(service.manager.seconds_left(loaded)),
+        "size_vram": 0,
+        "context_length": ready.n_ctx if ready else loaded.options.num_ctx,
+    }
+
+
+def _expires_at(seconds: float) -> str:
+    left = FOREVER if seconds > FOREVER.total_seconds() else datetime.timedelta(seconds=max(0.0, seconds))
+    return (datetime.datetime.now().astimezone() + left).isoformat()
+
+
+async def show(request: web.Request) -> web.Response:
+    """POST /api/show: everything about one model."""
+    service = request.app[SERVICE]
+    body = await read_body(request, ShowRequest)
+    sent = required(body.named)
+    target = await service.find(sent, lambda sent: single_quoted(Name.parse(sent).short))
+    answer = await asyncio.to_thread(_show, target.model, body)
+    if request.headers.get("User-Agent", "").startswith(COPILOT):
+        answer["model_info"]["general.basename"] = sent
+    return json_response(answer)
+
+
+def _show(model: StoredModel, body: ShowRequest) -> dict[str, Any]:
+    facts = model.facts()
+    system = model.system if body.system is None else body.system
+    messages = [{"role": m.get("role", ""), "content": m.get("content", "")} for m in model.messages]
+    optional = {
+        "license": model.license,
+        "modelfile": modelfile_text(model, body.options, body.system),
+        "parameters": parameters_text(model.params),
+        "template": template_in_use(model),
+        "system": system,
+    }
+    tail = {
+        "tensors": tensor_list(model),
+        "capabilities": list(facts.capabilities),
+    }
+    return {
+        **{key: value for key, value in optional.items() if value},
+        "details": details(model),
+        **({"messages": messages} if messages else {}),
+        "model_info": model_info(model, verbose=bool(body.verbose)),
+        **{key: value for key, value in tail.items() if value},
+        "modified_at": model.modified_at.isoformat(),
+        **({"requires": model.config.requires} if model.config.requires else {}),
+    }
+
+
+async def copy(request: web.Request) -> web.Response:
+    """POST /api/copy: a second name for a model."""
+    body = await read_body(request, CopyRequest)
+    source, destination = body.source or "", body.destination or ""
+    try:
+        await asyncio.to_thread(request.app[SERVICE].store.copy, source, destination)
+    except ModelNotFound:
+        raise ApiError(404, f"model {cut(source)} not found") from None
+    return web.Response()
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /api/delete: forget a model. One that is loaded goes on until it is idle."""
+    body = await read_body(request, NameRequest)
+    sent = required(body.named)
+    try:
+        await asyncio.to_thread(request.app[SERVICE].store.delete, sent)
+    except ModelNotFound:
+        raise ApiError(404, single_quoted(sent)) from None
+    except InvalidRequest:
+        raise InvalidRequest(f"name {cut(sent)} is invalid") from None
+    return web.Response()

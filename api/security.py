@@ -1,0 +1,101 @@
+"""Who may talk to the server from a browser: the Host and Origin checks (against DNS rebinding and cross-site use).
+
+Rules and lists are Ollama's. Both checks come before any handler.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "0.0.0.0")
+APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
+METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
+STAINLESS = ("Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version")
+STAINLESS += ("Poll-Helper", "Retry-Count", "Runtime", "Runtime-Version", "Timeout")
+HEADERS = "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,Openai-Beta," + ",".join(
+    f"X-Stainless-{name}" for name in STAINLESS
+)
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+
+def origin_patterns(extra: Sequence[str]) -> list[re.Pattern[str]]:
+    """The allowed origins: those of this machine, of desktop apps, and ``extra``, each with at most one ``*``."""
+    local = [f"{scheme}://{name}{port}" for scheme in ("http", "https") for name in LOCAL_NAMES for port in ("", ":*")]
+    return [_pattern(origin) for origin in (*extra, *local, *APP_ORIGINS)]
+
+
+def _pattern(origin: str) -> re.Pattern[str]:
+    # A port is digits: "http://localhost:*" must not let "http://localhost:1.evil.example" in.
+    wild = "[0-9]+" if origin.endswith(":*") and "://" in origin and origin != "*" else ".*"
+    head, star, tail = origin.partition("*")
+    return re.compile(re.escape(head) + (wild if star else "") + re.escape(tail), re.IGNORECASE)
+
+
+def check_origin(origins: Sequence[str]) -> Middleware:
+    """Middleware: 403 for origins that are not allowed; CORS headers and preflight answers for those that are."""
+    patterns = origin_patterns(origins)
+    everyone = "*" in origins
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is None or origin in (f"http://{request.host}", f"https://{request.host}"):
+            return await handler(request)
+        if not any(pattern.fullmatch(origin) for pattern in patterns):
+            return web.Response(status=403)
+        cors = {"Access-Control-Allow-Origin": "*" if everyone else origin, "Vary": "Origin"}
+        if request.method == "OPTIONS":
+            allow = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": HEADERS}
+            return web.Response(status=204, headers={**cors, **allow, "Access-Control-Max-Age": "43200"})
+        request["cors"] = cors
+        return await handler(request)
+
+    return middleware
+
+
+async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal ``on_response_prepare``: also streams and errors carry the CORS headers."""
+    response.headers.update(request.get("cors", {}))
+
+
+def check_host(bound_to: str) -> Middleware:
+    """Middleware: 403 for foreign Host headers, while the server is bound to a loopback address."""
+    guarded = _is_loopback(bound_to)
+    own_name = socket.gethostname().lower()
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        hosts = request.headers.getall("Host", [""])
+        if guarded and (len(hosts) != 1 or not is_local_host(hosts[0], own_name)):
+            return web.Response(status=403)
+        return await handler(request)
+
+    return middleware
+
+
+def is_local_host(header: str, own_name: str) -> bool:
+    """Whether a Host header names this machine or a private network."""
+    host = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]*)(:[0-9]{1,5})?", header)
+    if host is None:
+        return False
+    name = host[1].strip("[]").lower()
+    if name in ("", "localhost", own_name) or name.endswith((".localhost", ".local", ".internal")):
+        return re.fullmatch(r"[a-z0-9._-]*", name) is not None
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private or address.is_unspecified
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,137 @@
+"""The service: routes, middleware, what lives as long as the server, and running it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gristmill.runtime.chat import Renderer
+from gristmill.runtime.runner.client import Runner
+
+from . import blobs, chat, create, generate, library
+from .bodies import MAX_BODY_BYTES
+from .errors import error_response, response_for
+from .manager import Manager, StartRunner
+from .security import add_cors_headers, check_host, check_origin
+from .service import SERVICE, Service
+from .settings import Settings
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 10.0
+MAX_LINE_BYTES = 8 << 10
+
+
+def routes() -> list[web.RouteDef]:
+    """The route table. GET routes answer HEAD as well."""
+    return [
+        web.get("/", library.root),
+        web.get("/api/version", library.version),
+        web.get("/api/status", library.status),
+        web.get("/api/tags", library.tags),
+        web.get("/api/ps", library.ps),
+        web.post("/api/show", library.show),
+        web.post("/api/copy", library.copy),
+        web.delete("/api/delete", library.delete),
+        web.post("/api/generate", generate.generate),
+        web.post("/api/chat", chat.chat),
+        web.post("/api/create", create.create),
+        web.head("/api/blobs/{digest}", blobs.head_blob),
+        web.post("/api/blobs/{digest}", blobs.post_blob),
+    ]
+
+
+def make_app(settings: Settings, *, start_runner: StartRunner = Runner.start) -> web.Application:
+    """The application; ``start_runner`` lets tests bring runners of their own."""
+    app = web.Application(
+        middlewares=[log_requests, check_host(settings.host), check_origin(settings.origins), answer_errors],
+        client_max_size=MAX_BODY_BYTES,
+    )
+    app.add_routes(routes())
+    app.on_response_prepare.append(add_cors_headers)
+
+    async def service(app: web.Application) -> AsyncIterator[None]:
+        store = Store(settings.models, keep_unused=settings.noprune)
+        await asyncio.to_thread(store.prune)
+        manager, renderer = Manager(settings, start_runner), Renderer()
+        app[SERVICE] = Service(settings, store, manager, renderer)
+        yield
+        await manager.close()
+        await renderer.close()
+
+    app.cleanup_ctx.append(service)
+    return app
+
+
+@web.middleware
+async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """One line per request, when it has ended, however it ended."""
+    started, status = time.monotonic(), "left"
+    try:
+        response = await handler(request)
+        status = str(response.status)
+        return response
+    finally:
+        elapsed = time.monotonic() - started
+        log.info("%s %s %s %.3f s", request.method, ascii(request.path)[1:-1][:200], status, elapsed)
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Exceptions become answers; aiohttp's own pages for unknown paths and methods become Ollama's texts."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return web.Response(status=404, text="404 page not found")
+    except web.HTTPMethodNotAllowed as error:
+        return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
+    except web.HTTPException as error:
+        return error_response(error.status, error.reason.lower())
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception as error:
+        return response_for(error)
+
+
+def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called once connections are accepted. Returns the exit code.
+
+    Raises OSError when the address cannot be used.
+    """
+    asyncio.run(serve(settings, ready or (lambda: None)))
+    return 0
+
+
+async def serve(settings: Settings, ready: Callable[[], None]) -> None:
+    """One server, from start to stop."""
+    runner = web.AppRunner(
+        make_app(settings),
+        handler_cancellation=True,  # a client that leaves stops the work
+        access_log=None,
+        shutdown_timeout=DRAIN_S,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_LINE_BYTES,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    stop = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers here
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        site = web.TCPSite(runner, settings.host or None, settings.port)
+        await site.start()
+        log.info("listening on %s", site.name)
+        ready()
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()

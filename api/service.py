@@ -1,0 +1,82 @@
+"""What the handlers share: settings, store, model manager, template renderer; and how a request finds its model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gristmill.runtime.chat import Renderer, TextGuard
+from gristmill.runtime.errors import InvalidRequest
+
+from .errors import ApiError
+from .manager import Manager
+from .settings import Settings
+from .store import Store, StoredModel
+from .store.errors import ModelNotFound
+from .store.facts import ModelFacts
+
+MAX_GUARDS = 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model of one request. ``sent`` is its name as the client wrote it, which answers repeat."""
+
+    sent: str
+    model: StoredModel
+    facts: ModelFacts
+    guard: TextGuard
+
+
+class Service:
+    """Lives as long as the server."""
+
+    def __init__(self, settings: Settings, store: Store, manager: Manager, renderer: Renderer):
+        self.settings, self.store, self.manager, self.renderer = settings, store, manager, renderer
+        self._guards: dict[str, TextGuard] = {}
+
+    async def find(self, sent: str, not_found: Callable[[str], str]) -> Target:
+        """The model that ``sent`` names; files are read outside the event loop.
+
+        Raises ApiError 404 with the text ``not_found(sent)``, InvalidRequest for what is no name, and ModelError
+        for a model whose file cannot be read.
+        """
+        if is_cloud(sent):
+            raise ApiError(403, "ollama cloud is disabled: remote model is unavailable")
+        try:
+            model = await asyncio.to_thread(self.store.find, sent)
+        except ModelNotFound:
+            raise ApiError(404, not_found(sent)) from None
+        facts = await asyncio.to_thread(model.facts)
+        return Target(sent, model, facts, await self._guard(model, facts))
+
+    async def _guard(self, model: StoredModel, facts: ModelFacts) -> TextGuard:
+        key = str(model.model_path)
+        if key not in self._guards:
+            if len(self._guards) >= MAX_GUARDS:
+                self._guards.pop(next(iter(self._guards)))
+            self._guards[key] = await asyncio.to_thread(lambda: TextGuard(facts.control_tokens))
+        return self._guards[key]
+
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+
+
+def is_cloud(name: str) -> bool:
+    """Whether a name means a model of Ollama's cloud, which this server does not offer."""
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return tag == "cloud" or tag.endswith("-cloud")
+
+
+def single_quoted(name: str) -> str:
+    return f"model '{name}' not found"
+
+
+def required(name: str | None) -> str:
+    """A model name that must be there. Raises InvalidRequest."""
+    if not name:
+        raise InvalidRequest("model is required")
+    return name

@@ -1,0 +1,70 @@
+"""A file mapped into memory, read-only, as bytes and as torch tensors that share those bytes. Knows no file format."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gristmill.kernels.lazy import torch
+
+from ..errors import InvalidFile, cut
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["MappedFile"]
+
+
+class MappedFile:
+    """``data`` is the whole file. Slices of it and tensors over it keep the mapping alive after ``close``.
+
+    Closing only drops our references. Unmapping by hand would be wrong: a tensor holds on to the object it was made
+    from, but unlike a slice it does not hinder ``mmap.close``, and would then point to nothing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Raises InvalidFile, naming the file without its folder, for what is no regular file or cannot be read."""
+        self.name = Path(path).name
+        try:
+            # A FIFO would block on open and a device might never end, so the kind is looked at first.
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise InvalidFile(f"{cut(self.name)} is not a regular file")
+            with open(path, "rb") as file:
+                self.size = os.fstat(file.fileno()).st_size
+                # An empty file cannot be mapped.
+                content = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ) if self.size else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "bad path"
+            raise InvalidFile(f"{cut(self.name)} cannot be read: {reason}") from None
+        self.data = memoryview(content)
+        self._tensor: torch.Tensor | None = None
+
+    def view(self, offset: int, n_bytes: int) -> memoryview:
+        """``n_bytes`` of the file from ``offset`` on, read-only. Raises ValueError past the end and when closed."""
+        if offset + n_bytes > len(self.data):
+            raise ValueError(f"{cut(self.name)} is closed, or has no {n_bytes} bytes at {offset}")
+        return self.data[offset : offset + n_bytes]
+
+    def tensor(self, offset: int, n_bytes: int) -> torch.Tensor:
+        """``n_bytes`` of the file from ``offset`` on: uint8 (n_bytes,), sharing the mapping; it must not be written.
+
+        Raises ValueError past the end and when closed.
+        """
+        view = self.view(offset, n_bytes)
+        if not view:
+            return torch.empty(0, dtype=torch.uint8)
+        if self._tensor is None:
+            with warnings.catch_warnings():
+                # torch has no read-only tensors. Nobody writes to weights, and the mapping would fault, not the file.
+                warnings.filterwarnings("ignore", message="The given buffer is not writable")
+                self._tensor = torch.frombuffer(self.data, dtype=torch.uint8)
+        return self._tensor[offset : offset + n_bytes]
+
+    def close(self) -> None:
+        """Unmap, unless a slice or a tensor is still there: then the last of them does. May be called twice."""
+        self._tensor = None
+        self.data = memoryview(b"")

@@ -1,0 +1,219 @@
+"""A folder as Hugging Face publishes models: config.json, safetensors in one file or in shards, tokenizer.json.
+
+Its checkpoint looks like that of a GGUF file: GGUF's names, keys and conventions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidFile, UnsupportedModel, cut
+from .base import Checkpoint, Value
+from .hf_config import Family, config_metadata, family_of
+from .hf_rope import rope_factors
+from .hf_special import chat_template, special_metadata
+from .hf_tokenizer import tokenizer_metadata
+from .limits import DEFAULT_LIMITS, Limits
+from .mapped import MappedFile
+from .names import gguf_name
+from .safetensors_header import Entry, malformed, read_entries
+from .strict_json import Fields, parse
+from .transforms import Recipe, constant, interleave_rope, plus_one, stack, stored
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SafetensorsCheckpoint", "read_folder_metadata"]
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
+# general.file_type (llama.h, enum llama_ftype) by the format of most weights
+_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+
+Sources = dict[str, tuple[MappedFile, Entry]]
+
+
+class SafetensorsCheckpoint(Checkpoint):
+    """Raises InvalidFile ``invalid safetensors: <part>: <reason>``, or UnsupportedModel naming what is unsupported."""
+
+    kind = "safetensors"
+
+    def __init__(self, folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS):
+        root = Path(folder)
+        config = _read_json(root, "config.json", limits.config_bytes)
+        family = family_of(config)
+        metadata = _metadata(root, config, family, limits)
+        self._files: list[MappedFile] = []
+        try:
+            sources = self._open(root, limits)
+            self._recipes = _recipes(sources, config, family, metadata)
+        except BaseException:
+            self.close()
+            raise
+        self.tensors = MappingProxyType({name: recipe.info for name, recipe in self._recipes.items()})
+        self.metadata = MappingProxyType(metadata | _file_type(self._recipes))
+
+    def raw(self, name: str) -> memoryview:
+        return self._recipes[name].raw()
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._recipes[name].tensor()
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def _open(self, root: Path, limits: Limits) -> Sources:
+        """Every tensor of every shard by its own name."""
+        if (root / _SINGLE).exists():
+            return self._read_shard(root, _SINGLE, limits)
+        if not (root / _INDEX).exists():
+            raise malformed("folder", f"has neither {_SINGLE} nor {_INDEX}")
+        index = _read_json(root, _INDEX, limits.tokenizer_bytes)
+        homes = index.fields("weight_map").data
+        shards = _shard_names(index, limits)
+        absent = [shard for shard in shards if not (root / shard).exists()]
+        if absent:
+            raise malformed(_INDEX, f"{cut(absent[0])} is not in the folder")
+        sources: Sources = {}
+        for shard in shards:
+            found = self._read_shard(root, shard, limits)
+            for name in found:
+                if homes.get(name) != shard:
+                    raise malformed(_INDEX, f"does not say that tensor {cut(name)} is in {cut(shard)}")
+            sources |= found
+        missing = homes.keys() - sources.keys()
+        if missing:
+            raise malformed(_INDEX, f"tensor {cut(min(missing))} is not in the file it names")
+        _check_total_size(index, sources)
+        return sources
+
+    def _read_shard(self, root: Path, name: str, limits: Limits) -> Sources:
+        file = MappedFile(root / name)
+        self._files.append(file)
+        return {tensor: (file, entry) for tensor, entry in read_entries(file, limits).items()}
+
+
+def read_folder_metadata(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Mapping[str, Value]:
+    """GGUF's keys for a model folder, without a look at its weights. Raises as ``SafetensorsCheckpoint`` does."""
+    root = Path(folder)
+    config = _read_json(root, "config.json", limits.config_bytes)
+    return MappingProxyType(_metadata(root, config, family_of(config), limits))
+
+
+def _metadata(root: Path, config: Fields, family: Family, limits: Limits) -> dict[str, Value]:
+    metadata = config_metadata(config, family)
+    settings = _read_optional_json(root, "tokenizer_config.json", limits.config_bytes)
+    template = chat_template(settings, _read_optional_text(root, "chat_template.jinja", limits.config_bytes))
+    if template is not None:
+        metadata["tokenizer.chat_template"] = template
+    if not (root / "tokenizer.json").exists():
+        return metadata
+    tokenizer = _read_json(root, "tokenizer.json", limits.tokenizer_bytes)
+    values = tokenizer_metadata(tokenizer, config.integer("vocab_size"), limits)
+    configs = (_read_optional_json(root, "generation_config.json", limits.config_bytes), config)
+    tokens = values["tokenizer.ggml.tokens"]
+    assert isinstance(tokens, list), "tokenizer_metadata makes a list"
+    return metadata | values | special_metadata(settings, configs, tokenizer, tokens)
+
+
+def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping[str, Value]) -> dict[str, Recipe]:
+    """How each GGUF tensor is made. Every source is used, or known not to be needed."""
+    tied = config.flag("tie_word_embeddings", family.tied)
+    if not tied and "lm_head.weight" not in sources:
+        raise malformed('tensor "lm_head.weight"', "is missing, and config.json does not tie it to the embedding")
+    recipes: dict[str, Recipe] = {}
+    experts: dict[str, dict[int, Recipe]] = {}
+    for source, (file, entry) in sources.items():
+        if tied and source == "lm_head.weight":
+            continue  # the same weights once more
+        try:
+            target = gguf_name(source, family.layers, config.integer("num_hidden_layers"))
+        except KeyError:
+            raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
+        if target is None:
+            continue
+        recipe = _transformed(stored(target.name, source, file, entry), config, family)
+        if target.expert is None:
+            recipes[target.name] = recipe
+        else:
+            experts.setdefault(target.name, {})[target.expert] = recipe
+    recipes |= {name: stack(name, parts) for name, parts in experts.items()}
+    head_dim = metadata[f"{family.architecture}.attention.key_length"]
+    assert isinstance(head_dim, int), "config_metadata says so"
+    factors = rope_factors(config, head_dim, family.rope_base)
+    return recipes | {name: constant(name, values) for name, values in factors.items()}
+
+
+def _transformed(recipe: Recipe, config: Fields, family: Family) -> Recipe:
+    """``recipe`` in GGUF's convention."""
+    role = recipe.info.name.rsplit(".", 2)[-2]
+    n_heads = config.integer("num_attention_heads")
+    if family.interleaved_rope and role == "attn_q":
+        return interleave_rope(recipe, n_heads)
+    if family.interleaved_rope and role == "attn_k":
+        return interleave_rope(recipe, config.integer("num_key_value_heads", n_heads))
+    if family.norm_plus_one and role.endswith("norm"):
+        return plus_one(recipe)
+    return recipe
+
+
+def _shard_names(index: Fields, limits: Limits) -> list[str]:
+    """Plain names of files in the folder, each once."""
+    names = index.fields("weight_map").data.values()
+    for name in names:
+        if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
+            raise malformed(_INDEX, f"{cut(name)} is not the name of a safetensors file in the folder")
+    shards = sorted(set(names))
+    if not 0 < len(shards) <= limits.n_shards:
+        raise malformed(_INDEX, f"names {len(shards)} files, not 1 to {limits.n_shards}")
+    return shards
+
+
+def _check_total_size(index: Fields, sources: Sources) -> None:
+    metadata = index.fields("metadata")
+    if metadata.has("total_size"):
+        total = sum(entry.end - entry.begin for _, entry in sources.values())
+        if metadata.number("total_size") != total:
+            raise malformed(_INDEX, f"total_size is {cut(metadata.data['total_size'])}, the tensors have {total} bytes")
+
+
+def _file_type(recipes: Mapping[str, Recipe]) -> dict[str, Value]:
+    sizes: Counter[str] = Counter()
+    for recipe in recipes.values():
+        sizes[recipe.info.format.name] += recipe.info.n_bytes
+    most = max(sizes, key=lambda name: sizes[name], default="")
+    return {"general.file_type": _FILE_TYPES[most]} if most in _FILE_TYPES else {}
+
+
+def _read_optional_json(root: Path, name: str, limit: int) -> Fields:
+    return _read_json(root, name, limit) if (root / name).exists() else Fields({}, name, malformed)
+
+
+def _read_json(root: Path, name: str, limit: int) -> Fields:
+    return Fields(parse(_read_text(root, name, limit), name, malformed), name, malformed)
+
+
+def _read_optional_text(root: Path, name: str, limit: int) -> str | None:
+    return _read_text(root, name, limit) if (root / name).exists() else None
+
+
+def _read_text(root: Path, name: str, limit: int) -> str:
+    try:
+        file = MappedFile(root / name)
+    except InvalidFile as error:
+        raise malformed(name, str(error).removeprefix(f'"{name}" ')) from None
+    try:
+        if file.size > limit:
+            raise malformed(name, f"{file.size} bytes are over the limit of {limit}")
+        return str(file.data, "utf-8")
+    except UnicodeDecodeError:
+        raise malformed(name, "is not UTF-8") from None
+    finally:
+        file.close()

@@ -1,0 +1,63 @@
+"""Byte-level BPE (``gpt2``) on the tokenizers library: every byte is a printable character of the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from .base import Tokenizer
+from .pretokenize import PreTokenizer
+from .vocabulary import Vocabulary
+
+__all__ = ["ByteLevelTokenizer"]
+
+
+class ByteLevelTokenizer(Tokenizer):
+    """``pieces``: text -> id of the tokens that ordinary text becomes. ``merges``: ``left right``, in order of rank."""
+
+    def __init__(self, vocabulary: Vocabulary, pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer):
+        super().__init__(vocabulary)
+        self._library = _build(pieces, merges, rule)
+
+    def _encode_text(self, text: str, at_start: bool) -> list[int]:
+        ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _piece_bytes(self, piece: str) -> bytes:
+        known = self._alphabet
+        return b"".join(known.get(char) or char.encode(errors="replace") for char in piece)
+
+    @cached_property
+    def _alphabet(self) -> dict[str, bytes]:
+        """Character -> byte, as in GPT-2: printable ones of Latin-1 are themselves, the rest follow from U+0100 on.
+
+        https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode
+        """
+        printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+        others = [byte for byte in range(256) if byte not in printable]
+        table = {chr(byte): bytes([byte]) for byte in printable}
+        return table | {chr(256 + i): bytes([byte]) for i, byte in enumerate(others)}
+
+
+def _build(pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer) -> Any:
+    from tokenizers import Regex, pre_tokenizers
+    from tokenizers import Tokenizer as Library
+
+    library = Library(_build_model(pieces, merges, rule.ignore_merges))
+    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
+    return library
+
+
+def _build_model(pieces: dict[str, int], merges: Iterable[str], ignore_merges: bool) -> Any:
+    from tokenizers.models import BPE
+
+    pairs = [(left, right) for left, gap, right in (text.partition(" ") for text in merges) if gap]
+    try:
+        return BPE(pieces, pairs, ignore_merges=ignore_merges)
+    except Exception:
+        # The library refuses merges that involve unknown tokens. Looking for them first would slow down every load.
+        usable = [(a, b) for a, b in pairs if a in pieces and b in pieces and a + b in pieces]
+        return BPE(pieces, usable, ignore_merges=ignore_merges)

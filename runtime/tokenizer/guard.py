@@ -1,0 +1,3 @@
+"""The mark that keeps a user's text from becoming control tokens."""
+
+GUARD = "\ufdd0"

@@ -1,0 +1,155 @@
+"""``run`` with a prompt: what is asked, what is printed where, and where models come from."""
+
+import hashlib
+import sys
+
+import pytest
+
+from gristmill.api.cli import terminal
+
+VERBOSE = """\
+total duration:       1.234567891s
+load duration:        12.3456ms
+prompt eval count:    26 token(s)
+prompt eval duration: 130.079ms
+prompt eval rate:     199.88 tokens/s
+eval count:           259 token(s)
+eval duration:        4.23271s
+eval rate:            61.19 tokens/s
+"""
+
+
+def test_the_answer_and_two_newlines_are_all_there_is_on_stdout(gristmill, server):
+    assert gristmill("run", "smollm2", "Why", "is", "it?") == (0, "Hello world.\n\n", "")
+    assert server.bodies("/api/generate") == [{"model": "smollm2", "prompt": "Why is it?"}]
+
+
+def test_piped_text_comes_before_the_prompt(gristmill, server):
+    gristmill("run", "smollm2", "summarize", stdin="a fïle\n".encode())
+    assert server.bodies("/api/generate")[0]["prompt"] == "a fïle\n summarize"
+
+
+def test_piped_text_alone_is_the_prompt(gristmill, server):
+    gristmill("run", "smollm2", stdin=b"hello")
+    assert server.bodies("/api/generate")[0]["prompt"] == "hello"
+
+
+def test_piped_bytes_that_are_no_text_are_replaced(gristmill, server):
+    gristmill("run", "smollm2", stdin=b"a\xffb")
+    assert server.bodies("/api/generate")[0]["prompt"] == "a\ufffdb"
+
+
+def test_nothing_to_say_only_loads(gristmill, server):
+    assert gristmill("run", "smollm2") == (0, "", "")
+    assert server.bodies("/api/generate") == [{"model": "smollm2"}]
+
+
+def test_without_a_model_it_is_smollm2(gristmill, server):
+    gristmill("run", stdin=b"hi")
+    assert server.bodies("/api/generate")[0]["model"] == "smollm2"
+
+
+def test_keepalive_goes_along(gristmill, server):
+    gristmill("run", "smollm2", "hi", "--keepalive", "-1s")
+    assert server.bodies("/api/generate")[0]["keep_alive"] == "-1s"
+
+
+def test_verbose_timings_go_to_stderr(gristmill, server):
+    assert gristmill("run", "smollm2", "hi", "--verbose") == (0, "Hello world.\n\n", VERBOSE)
+
+
+def test_an_error_in_mid_stream_keeps_what_came(gristmill, server):
+    server.error = "model runner has unexpectedly stopped"
+    assert gristmill("run", "smollm2", "hi") == (
+        1,
+        "Hello world.\n\n",
+        "Error: model runner has unexpectedly stopped\n",
+    )
+
+
+def test_an_answer_cut_short_is_an_error(gristmill, server):
+    server.ends_early = True
+    text = "Error: the server closed the connection before the answer was complete\n"
+    assert gristmill("run", "smollm2", "hi") == (1, "Hello world.\n\n", text)
+
+
+def test_a_missing_model_says_how_to_get_one(gristmill, server):
+    status, out, err = gristmill("run", "llama3.2", "hi")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith('Error: model "llama3.2" not found, and this version cannot pull models: ')
+    assert "gristmill create" in err
+
+
+def test_on_a_terminal_words_wrap_and_control_characters_go(gristmill, server, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setattr(terminal, "is_terminal", lambda stream: stream is sys.stdout)
+    server.pieces = ["one two th", "ree four\x1b[2J"]
+    assert gristmill("run", "smollm2", "hi")[1] == "one two\nthree\nfour[2J\n\n"
+    assert gristmill("run", "smollm2", "hi", "--nowordwrap")[1] == "one two three four[2J\n\n"
+
+
+def test_ctrl_c_ends_with_status_130(gristmill, server, monkeypatch):
+    def interrupt(self, text):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(terminal.Verbatim, "push", interrupt)
+    assert gristmill("run", "smollm2", "hi")[0] == 130
+
+
+@pytest.fixture
+def gguf(tmp_path):
+    path = tmp_path / "My model (v2).gguf"
+    path.write_bytes(b"GGUF" + bytes(1000))
+    return path
+
+
+def digest(path):
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_a_gguf_file_becomes_a_model_and_runs(gristmill, server, gguf):
+    assert gristmill("run", str(gguf), "hi") == (0, "Hello world.\n\n", "")
+    assert server.blobs == {digest(gguf): gguf.read_bytes()}
+    assert server.bodies("/api/create") == [{"model": "My-model-v2-", "files": {gguf.name: digest(gguf)}}]
+    assert server.bodies("/api/generate")[0]["model"] == "My-model-v2-"
+
+
+def test_the_same_file_again_is_the_same_model(gristmill, server, gguf):
+    gristmill("run", str(gguf), "hi")
+    server.shown = {"modelfile": f"FROM /blobs/{digest(gguf).replace(':', '-')}"}
+    gristmill("run", str(gguf), "hi")
+    assert len(server.bodies("/api/create")) == 1
+    assert server.paths().count(f"POST /api/blobs/{digest(gguf)}") == 1
+
+
+def test_another_model_of_the_files_name_is_left_alone(gristmill, server, tmp_path):
+    path = tmp_path / "smollm2.gguf"
+    path.write_bytes(b"GGUF, but another one")
+    server.shown = {"modelfile": "FROM /blobs/sha256-0000"}
+    gristmill("run", str(path), "hi")
+    assert server.bodies("/api/create")[0]["model"] == f"smollm2:{digest(path)[7:19]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("./none.gguf", None, '"none.gguf" does not exist'),
+        ("./folder", "folder", '"folder" is a folder, not a GGUF file'),
+        ("./text.gguf", b"hello", '"text.gguf" is not a GGUF file'),
+    ],
+)
+def test_what_is_no_gguf_file_is_refused_by_name(gristmill, server, tmp_path, monkeypatch, name, content, text):
+    monkeypatch.chdir(tmp_path)
+    if content == "folder":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert gristmill("run", name, "hi") == (1, "", f"Error: {text}\n")
+
+
+def test_a_foreign_program_on_the_port_is_named(gristmill, server):
+    server.banner = b"<html>"
+    status, out, err = gristmill("run", "smollm2", "hi")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith('Error: a program other than Gristmill or Ollama ("BaseHTTP')
+    assert server.address in err
