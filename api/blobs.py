@@ -6,7 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from .errors import ApiError
+from .body import refuse_codings
+from .errors import BodyTimeout
 from .service import SERVICE
 from .store.blobs import BlobWriter
 from .store.digests import parse_digest
@@ -28,6 +29,7 @@ async def post_blob(request: web.Request) -> web.Response:
     digest = parse_digest(request.match_info["digest"])
     if await asyncio.to_thread(store.has_blob, digest):
         return web.Response(status=200)
+    refuse_codings(request)
     writer = await asyncio.to_thread(store.open_blob_writer)
     try:
         await _receive(request, writer)
@@ -44,7 +46,7 @@ async def _receive(request: web.Request, writer: BlobWriter) -> None:
         try:
             chunk = await asyncio.wait_for(request.content.readany(), IDLE_S)
         except TimeoutError:
-            raise ApiError(408, f"no data for {IDLE_S:g} seconds") from None
+            raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
         buffer += chunk
         if buffer and (len(buffer) >= CHUNK_BYTES or not chunk):
             await asyncio.to_thread(writer.write, bytes(buffer))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from gristmill.runtime.chat import render_chat
-from gristmill.runtime.chat.prompt import CHATML_TEMPLATE
+from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
 
-from .bodies import read_body
-from .inference import Run, check_completion, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, refuse_images
+from .output import json_response
 from .schema import ChatRequest, Message
-from .service import SERVICE, required, single_quoted
-from .stream import Line, json_response, send_lines
+from .service import SERVICE, read_request, required, single_quoted
+from .stream import Lines, send_lines
 
 ROLE = "assistant"
 
@@ -23,7 +22,7 @@ ROLE = "assistant"
 async def chat(request: web.Request) -> web.StreamResponse:
     """See docs/api.md."""
     service = request.app[SERVICE]
-    body = await read_body(request, ChatRequest)
+    body = await read_request(request, ChatRequest)
     check_supported(body)
     run = Run(service, await service.find(required(body.model), single_quoted), body)
     if not body.messages and run.wants_unload:
@@ -35,10 +34,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages:
         return json_response(await run.load_or_unload(message=_message("")))
     lines = _lines(run, body, body.messages)
-    return await send_lines(request, lines) if body.stream is not False else json_response(await _joined(lines))
+    return await send_lines(request, lines) if body.stream else json_response(await _joined(lines))
 
 
-async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> AsyncIterator[Line]:
+async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     for message in messages:
         refuse_images(message.images, run.target)
     facts = run.target.facts
@@ -47,10 +46,10 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> AsyncI
         facts.chat_template or CHATML_TEMPLATE,
         _conversation(run, messages),
         guard=run.target.guard,
-        tools=body.tools,
+        tools=[msgspec.to_builtins(tool) for tool in body.tools],
         bos_token=facts.bos_token or "",
         eos_token=facts.eos_token or "",
-        think=body.think,
+        think=check_think(body, run.target),
     )
     async for event, load_ns in run.events(prompt):
         if isinstance(event, Piece):
@@ -74,7 +73,7 @@ def _message(content: str) -> dict[str, str]:
     return {"role": ROLE, "content": content}
 
 
-async def _joined(lines: AsyncIterator[Line]) -> Line:
+async def _joined(lines: Lines) -> Line:
     """The stream as one object: texts joined, everything else from the last line."""
     texts, last = [], {}
     async for last in lines:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
-from gristmill.runtime.chat import plain_prompt, render_chat
+from gristmill.runtime.chat.prompt import plain_prompt, render_chat
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.events import Piece
 
-from .bodies import read_body
-from .errors import ApiError
-from .inference import Run, check_completion, check_supported, check_think, needs, refuse_images
+from .errors import NotFound
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, refuse_images
+from .output import json_response
 from .schema import GenerateRequest
-from .service import SERVICE, single_quoted
-from .stream import Line, json_response, send_lines
+from .service import SERVICE, read_request, single_quoted
+from .stream import Lines, send_lines
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """See docs/api.md."""
     service = request.app[SERVICE]
-    body = await read_body(request, GenerateRequest)
+    body = await read_request(request, GenerateRequest)
     check_supported(body)
     if not body.model:
-        raise ApiError(404, single_quoted(""))
+        raise NotFound(single_quoted(""))
     run = Run(service, await service.find(body.model, single_quoted), body)
     if not body.prompt and run.wants_unload:
         return json_response(await run.load_or_unload(response=""))
@@ -35,7 +34,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if not body.prompt:
         return json_response(await run.load_or_unload(response=""))
     lines = _lines(run, body)
-    return await send_lines(request, lines) if body.stream is not False else json_response(await _joined(lines))
+    return await send_lines(request, lines) if body.stream else json_response(await _joined(lines))
 
 
 def _check_raw(body: GenerateRequest) -> None:
@@ -45,12 +44,12 @@ def _check_raw(body: GenerateRequest) -> None:
         raise InvalidRequest("template: Go templates are not supported by this version; the model's own one is used")
 
 
-async def _lines(run: Run, body: GenerateRequest) -> AsyncIterator[Line]:
+async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.suffix:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
     prompt = await _prompt(run, body)
-    async for event, load_ns in run.events(prompt, body.context):
+    async for event, load_ns in run.events(prompt, list(body.context)):
         if isinstance(event, Piece):
             if event.text:
                 yield run.line(response=event.text, done=False)
@@ -60,10 +59,10 @@ async def _lines(run: Run, body: GenerateRequest) -> AsyncIterator[Line]:
 
 
 async def _prompt(run: Run, body: GenerateRequest) -> str:
-    prompt, model, facts = body.prompt or "", run.target.model, run.target.facts
+    prompt, model, facts = body.prompt, run.target.model, run.target.facts
     if body.raw:
         return prompt
-    system = model.system if body.system is None else body.system
+    system = body.system or model.system
     if facts.chat_template is None:
         return run.target.guard.text(plain_prompt(system, prompt))
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
@@ -76,11 +75,11 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
         guard=run.target.guard,
         bos_token=facts.bos_token or "",
         eos_token=facts.eos_token or "",
-        think=body.think,
+        think=check_think(body, run.target),
     )
 
 
-async def _joined(lines: AsyncIterator[Line]) -> Line:
+async def _joined(lines: Lines) -> Line:
     """The stream as one object: texts joined, everything else from the last line."""
     texts, last = [], {}
     async for last in lines:

@@ -16,21 +16,20 @@ import msgspec
 from gristmill.runtime.errors import InvalidRequest, cut
 from gristmill.runtime.events import Finished, Piece
 
-from .durations import parse_keep_alive
-from .errors import ApiError
+from .errors import shown
 from .manager import Lease
 from .options import load_options, merge_options, sampling_options
-from .schema import Inference
+from .output import utc_now
+from .schema import RunRequest
 from .service import Service, Target
-from .stream import Line, now
 
+Line = dict[str, Any]
 MAX_TOP_LOGPROBS = 20
-THINK_LEVELS = ("high", "medium", "low", "max")
 
 
-def check_supported(body: Inference) -> None:
+def check_supported(body: RunRequest) -> None:
     """Raises InvalidRequest for values out of range and for features that this version does not have."""
-    if not 0 <= (body.top_logprobs or 0) <= MAX_TOP_LOGPROBS:
+    if not 0 <= body.top_logprobs <= MAX_TOP_LOGPROBS:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
     if body.logprobs:
         raise InvalidRequest("logprobs: not supported by this version")
@@ -41,26 +40,18 @@ def check_supported(body: Inference) -> None:
         raise InvalidRequest("format: structured output is not supported by this version")
 
 
-def check_think(body: Inference, target: Target) -> bool | str | None:
-    """The value of ``think``. Raises InvalidRequest where it is none, or where the model cannot think."""
-    think = body.think
-    if think is None or think is False:
-        return think
-    if isinstance(think, str) and think not in THINK_LEVELS:
-        raise InvalidRequest(
-            f'invalid think value: {cut(think)} (must be "high", "medium", "low", "max", true, or false)'
-        )
-    if not isinstance(think, bool | str):
-        raise InvalidRequest('think must be a boolean or string ("high", "medium", "low", "max", true, or false)')
-    if "thinking" not in target.facts.capabilities:
-        raise InvalidRequest(f'"{target.sent}" does not support thinking')
+def check_think(body: RunRequest, target: Target) -> bool | str | None:
+    """The value of ``think``. Raises InvalidRequest where the model cannot think."""
+    think = None if body.think is None else body.think.value
+    if think and "thinking" not in target.facts.capabilities:
+        raise InvalidRequest(f'"{shown(target.sent)}" does not support thinking')
     return think
 
 
 def check_completion(target: Target, what: str) -> None:
     """Raises InvalidRequest where the model is not one that completes text."""
     if "completion" not in target.facts.capabilities:
-        raise InvalidRequest(f'"{target.sent}" does not support {what}')
+        raise InvalidRequest(f'"{shown(target.sent)}" does not support {what}')
 
 
 def needs(target: Target, *capabilities: str) -> None:
@@ -76,21 +67,20 @@ class Run:
 
     service: Service
     target: Target
-    body: Inference
+    body: RunRequest
     started_ns: int = field(default_factory=time.monotonic_ns)
     output_ids: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.keep_alive_s = parse_keep_alive(self.body.keep_alive)
         self.options = merge_options(self.target.model.params, self.body.options)
 
     @property
     def wants_unload(self) -> bool:
-        return self.keep_alive_s == 0
+        return self.body.keep_alive_s == 0
 
     def line(self, **fields: Any) -> Line:
         """An answer's first keys, then ``fields``."""
-        return {"model": self.target.sent, "created_at": now(), **fields}
+        return {"model": self.target.sent, "created_at": utc_now(), **fields}
 
     async def load_or_unload(self, **empty: Any) -> Line:
         """The answer to an empty prompt: ``empty`` is the endpoint's empty output."""
@@ -106,7 +96,9 @@ class Run:
         trained = self.target.facts.context_length
         load = load_options(self.options, self.service.settings, trained)
         model = self.target.model
-        async with self.service.manager.lease(model.model_path, model.name.short, load, self.keep_alive_s) as lease:
+        async with self.service.manager.lease(
+            model.model_path, model.name.short, load, self.body.keep_alive_s
+        ) as lease:
             yield lease
 
     async def events(
@@ -136,7 +128,7 @@ class Run:
         return {key: value for key, value in values.items() if value}
 
 
-def refuse_images(images: list[str] | None, target: Target) -> None:
-    """Raises ApiError: pictures are not looked at, so a request with some is not answered as if it had none."""
+def refuse_images(images: list[str], target: Target) -> None:
+    """Raises InvalidRequest: pictures are not looked at, so a request with some is not answered as if it had none."""
     if images:
-        raise ApiError(400, f"images: {target.sent} cannot look at images in this version")
+        raise InvalidRequest(f"images: {shown(target.sent)} cannot look at images in this version")

@@ -1,4 +1,4 @@
-"""The models that are there: tags, show, ps, copy, delete; and the server's own small answers."""
+"""The models that are there: tags, show, ps, create, copy, delete; and the server's own small answers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from aiohttp import web
 
 from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 
-from .bodies import read_body
-from .errors import ApiError
+from .create import create_model
+from .errors import NotFound
 from .manager import Loaded
-from .schema import CopyRequest, NameRequest, ShowRequest
-from .service import SERVICE, Service, required, single_quoted
+from .output import json_response, local_time
+from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
+from .service import SERVICE, Service, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
 from .store.show import details, model_info, modelfile_text, parameters_text, template_in_use, tensor_list
-from .stream import Line, json_response
+from .stream import send_last, send_lines
 
+Line = dict[str, Any]
 log = logging.getLogger(__name__)
 
 # The version of Ollama whose API this is: clients compare it before they use newer parts.
 OLLAMA_VERSION = "0.33.0"
-FOREVER = datetime.timedelta(days=365 * 292)
 COPILOT = "GitHubCopilotChat/"
 
 
@@ -66,7 +67,7 @@ def _tag(model: StoredModel) -> Line:
     return {
         "name": model.name.short,
         "model": model.name.short,
-        "modified_at": model.modified_at.isoformat(),
+        "modified_at": local_time(model.modified_at),
         "size": model.size,
         "digest": model.digest,
         "details": about,
@@ -94,22 +95,17 @@ async def _loaded(service: Service, loaded: Loaded) -> Line | None:
         "size": ready.memory_bytes if ready else 0,
         "digest": model.digest,
         "details": about,
-        "expires_at": _expires_at(service.manager.seconds_left(loaded)),
+        "expires_at": local_time(datetime.datetime.now(), service.manager.seconds_left(loaded)),
         "size_vram": 0,
         "context_length": ready.n_ctx if ready else loaded.options.num_ctx,
     }
 
 
-def _expires_at(seconds: float) -> str:
-    left = FOREVER if seconds > FOREVER.total_seconds() else datetime.timedelta(seconds=max(0.0, seconds))
-    return (datetime.datetime.now().astimezone() + left).isoformat()
-
-
 async def show(request: web.Request) -> web.Response:
     """POST /api/show: everything about one model."""
     service = request.app[SERVICE]
-    body = await read_body(request, ShowRequest)
-    sent = required(body.named)
+    body = await read_request(request, ShowRequest)
+    sent = required(body.model_name)
     target = await service.find(sent, lambda sent: single_quoted(Name.parse(sent).short))
     answer = await asyncio.to_thread(_show, target.model, body)
     if request.headers.get("User-Agent", "").startswith(COPILOT):
@@ -119,11 +115,11 @@ async def show(request: web.Request) -> web.Response:
 
 def _show(model: StoredModel, body: ShowRequest) -> dict[str, Any]:
     facts = model.facts()
-    system = model.system if body.system is None else body.system
+    system = body.system or model.system
     messages = [{"role": m.get("role", ""), "content": m.get("content", "")} for m in model.messages]
     optional = {
         "license": model.license,
-        "modelfile": modelfile_text(model, body.options, body.system),
+        "modelfile": modelfile_text(model, body.options, body.system or None),
         "parameters": parameters_text(model.params),
         "template": template_in_use(model),
         "system": system,
@@ -138,30 +134,37 @@ def _show(model: StoredModel, body: ShowRequest) -> dict[str, Any]:
         **({"messages": messages} if messages else {}),
         "model_info": model_info(model, verbose=bool(body.verbose)),
         **{key: value for key, value in tail.items() if value},
-        "modified_at": model.modified_at.isoformat(),
+        "modified_at": local_time(model.modified_at),
         **({"requires": model.config.requires} if model.config.requires else {}),
     }
 
 
 async def copy(request: web.Request) -> web.Response:
     """POST /api/copy: a second name for a model."""
-    body = await read_body(request, CopyRequest)
+    body = await read_request(request, CopyRequest)
     source, destination = body.source or "", body.destination or ""
     try:
         await asyncio.to_thread(request.app[SERVICE].store.copy, source, destination)
     except ModelNotFound:
-        raise ApiError(404, f"model {cut(source)} not found") from None
+        raise NotFound(f"model {cut(source)} not found") from None
     return web.Response()
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /api/create: a new model, from another or from uploaded files; progress as it goes."""
+    body = await read_request(request, CreateRequest)
+    lines = create_model(request.app[SERVICE].store, body)
+    return await send_lines(request, lines) if body.stream else await send_last(lines)
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE /api/delete: forget a model. One that is loaded goes on until it is idle."""
-    body = await read_body(request, NameRequest)
-    sent = required(body.named)
+    body = await read_request(request, DeleteRequest)
+    sent = required(body.model_name)
     try:
         await asyncio.to_thread(request.app[SERVICE].store.delete, sent)
     except ModelNotFound:
-        raise ApiError(404, single_quoted(sent)) from None
+        raise NotFound(single_quoted(sent)) from None
     except InvalidRequest:
         raise InvalidRequest(f"name {cut(sent)} is invalid") from None
     return web.Response()

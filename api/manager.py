@@ -20,7 +20,7 @@ from gristmill.runtime.errors import RunnerError
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.messages import Load
 
-from .errors import ApiError
+from .errors import ServerBusy
 from .options import LoadOptions
 from .settings import Settings
 
@@ -93,7 +93,7 @@ class Manager:
     ) -> AsyncIterator[Lease]:
         """A runner for the model at ``path``, loaded if need be, in use until the block ends.
 
-        Raises ModelError when it cannot be loaded, RunnerError when its process fails, ApiError 503 when too
+        Raises ModelError when it cannot be loaded, RunnerError when its process fails, ServerBusy when too
         many requests wait.
         """
         started = time.monotonic_ns()
@@ -130,7 +130,7 @@ class Manager:
         if model is not None:
             return model
         if self._n_pending >= self.settings.max_queue:
-            raise ApiError(503, BUSY)
+            raise ServerBusy(BUSY)
         self._n_pending += 1
         try:
             async with self._loading:  # loads happen one at a time, in order

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta, Struct, field
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
-from .body import T, read_json
 from .durations import parse_keep_alive
-from .state import SERVICES
 
 __all__ = [
     "ChatRequest",
@@ -26,13 +23,13 @@ __all__ = [
     "GenerateRequest",
     "KeepAlive",
     "Message",
+    "NamedRequest",
     "RunRequest",
     "ShowRequest",
     "Think",
     "Tool",
     "ToolCall",
     "decode_hook",
-    "read_request",
 ]
 
 Level = Literal["low", "medium", "high", "max"]
@@ -197,8 +194,3 @@ class CreateRequest(NamedRequest, kw_only=True):
     requires: str = ""
     info: dict[str, Any] = {}
     remote_host: str = ""
-
-
-async def read_request(request: web.Request, kind: type[T]) -> T:
-    """The request's body as a ``kind``. Raises InvalidRequest and its kin."""
-    return await read_json(request, kind, decode_hook, request.app[SERVICES].bodies)

@@ -8,20 +8,21 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "0.0.0.0")
 APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
-STAINLESS = ("Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version")
-STAINLESS += ("Poll-Helper", "Retry-Count", "Runtime", "Runtime-Version", "Timeout")
+STAINLESS = (
+    *("Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version"),
+    *("Poll-Helper", "Retry-Count", "Runtime", "Runtime-Version", "Timeout"),
+)
 HEADERS = "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,Openai-Beta," + ",".join(
     f"X-Stainless-{name}" for name in STAINLESS
 )
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
 def origin_patterns(extra: Sequence[str]) -> list[re.Pattern[str]]:

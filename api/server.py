@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gristmill.runtime.chat import Renderer
+from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.runner.client import Runner
 
-from . import blobs, chat, create, generate, library
-from .bodies import MAX_BODY_BYTES
-from .errors import error_response, response_for
+from . import blobs, chat, generate, library
+from .errors import error_response
 from .manager import Manager, StartRunner
+from .output import json_response
 from .security import add_cors_headers, check_host, check_origin
 from .service import SERVICE, Service
 from .settings import Settings
@@ -43,7 +43,7 @@ def routes() -> list[web.RouteDef]:
         web.delete("/api/delete", library.delete),
         web.post("/api/generate", generate.generate),
         web.post("/api/chat", chat.chat),
-        web.post("/api/create", create.create),
+        web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),
     ]
@@ -53,7 +53,6 @@ def make_app(settings: Settings, *, start_runner: StartRunner = Runner.start) ->
     """The application; ``start_runner`` lets tests bring runners of their own."""
     app = web.Application(
         middlewares=[log_requests, check_host(settings.host), check_origin(settings.origins), answer_errors],
-        client_max_size=MAX_BODY_BYTES,
     )
     app.add_routes(routes())
     app.on_response_prepare.append(add_cors_headers)
@@ -94,11 +93,13 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPMethodNotAllowed as error:
         return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
     except web.HTTPException as error:
-        return error_response(error.status, error.reason.lower())
+        return json_response({"error": error.reason.lower()}, error.status)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        return response_for(error)
+        return error_response(error)
+    finally:
+        request.app[SERVICE].bodies.give_back(request.get("body_bytes", 0))
 
 
 def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import msgspec
 from aiohttp import web
 
-from gristmill.runtime.chat import Renderer, TextGuard
+from gristmill.runtime.chat.guard import TextGuard
+from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.errors import InvalidRequest
 
-from .errors import ApiError
+from .body import BodyBudget, read_json, refuse_codings
+from .errors import Forbidden, NotFound, shown
 from .manager import Manager
+from .schema import decode_hook
 from .settings import Settings
 from .store import Store, StoredModel
 from .store.errors import ModelNotFound
 from .store.facts import ModelFacts
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_GUARDS = 16
 
@@ -36,20 +43,21 @@ class Service:
 
     def __init__(self, settings: Settings, store: Store, manager: Manager, renderer: Renderer):
         self.settings, self.store, self.manager, self.renderer = settings, store, manager, renderer
+        self.bodies = BodyBudget()
         self._guards: dict[str, TextGuard] = {}
 
     async def find(self, sent: str, not_found: Callable[[str], str]) -> Target:
         """The model that ``sent`` names; files are read outside the event loop.
 
-        Raises ApiError 404 with the text ``not_found(sent)``, InvalidRequest for what is no name, and ModelError
+        Raises NotFound with the text ``not_found(sent)``, InvalidRequest for what is no name, and ModelError
         for a model whose file cannot be read.
         """
         if is_cloud(sent):
-            raise ApiError(403, "ollama cloud is disabled: remote model is unavailable")
+            raise Forbidden("ollama cloud is disabled: remote model is unavailable")
         try:
             model = await asyncio.to_thread(self.store.find, sent)
         except ModelNotFound:
-            raise ApiError(404, not_found(sent)) from None
+            raise NotFound(not_found(sent)) from None
         facts = await asyncio.to_thread(model.facts)
         return Target(sent, model, facts, await self._guard(model, facts))
 
@@ -65,6 +73,12 @@ class Service:
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 
 
+async def read_request(request: web.Request, kind: type[T]) -> T:
+    """The body as a ``kind``. Raises InvalidRequest naming the field, and what ``body.read_json`` raises."""
+    refuse_codings(request)
+    return await read_json(request, kind, decode_hook, request.app[SERVICE].bodies)
+
+
 def is_cloud(name: str) -> bool:
     """Whether a name means a model of Ollama's cloud, which this server does not offer."""
     tag = name.rpartition("/")[2].partition(":")[2]
@@ -72,10 +86,10 @@ def is_cloud(name: str) -> bool:
 
 
 def single_quoted(name: str) -> str:
-    return f"model '{name}' not found"
+    return f"model '{shown(name)}' not found"
 
 
-def required(name: str | None) -> str:
+def required(name: str) -> str:
     """A model name that must be there. Raises InvalidRequest."""
     if not name:
         raise InvalidRequest("model is required")

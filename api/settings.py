@@ -55,7 +55,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """``OLLAMA_*`` and, for what Ollama does not have, ``GRISTMILL_*``. A bad value is warned about and not used."""
+        """``OLLAMA_*``, and ``GRISTMILL_*`` for what is ours alone. A bad value is warned about and not used."""
         reader = _Reader(env)
         scheme, host, port, path = _parse_host(reader.text("OLLAMA_HOST"))
         return cls(

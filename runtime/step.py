@@ -60,7 +60,8 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
     ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    starts, lengths, outputs = [0], [], []
+    starts, lengths = [0], []
+    outputs: list[int] = []
     table = torch.zeros(len(spans), max_pages, dtype=torch.int32)
     for i, span in enumerate(spans):
         at = range(span.start, span.start + len(span.tokens))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gristmill.kernels import FORMATS
 from gristmill.kernels.dispatch import Weight
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.qtensor import QTensor
@@ -45,6 +46,8 @@ class Weights:
     def matrix(self, name: str, *shape: int) -> Weight:
         """A weight for ``linear``, ``expert_linear`` or ``embedding``; the same name gives the same object."""
         if name not in self._prepared:
+            if self.shape(name) and self._checkpoint.tensors[name].format.name not in FORMATS:
+                raise self._wrong_format(name, "the formats of weights")
             self._prepared[name] = self.ops.prepare(name, self._take(name, shape))
         return self._prepared[name]
 
@@ -52,9 +55,7 @@ class Weights:
         """A small float tensor (norm, bias, scale, frequencies) as float32. Quantized ones are refused."""
         tensor = self._take(name, shape)
         if tensor.format.name not in FLOATS:
-            raise UnsupportedModel(
-                f"tensor {name}: format {tensor.format.name} is not supported here; supported: F32, F16, BF16"
-            )
+            raise self._wrong_format(name, ", ".join(FLOATS))
         return tensor.dequantize().clone().to(self.ops.device)
 
     def optional_vector(self, name: str, *shape: int) -> torch.Tensor | None:
@@ -70,6 +71,10 @@ class Weights:
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise UnsupportedModel(f"tensors are not part of this architecture: {', '.join(left[:3])}{more}")
+
+    def _wrong_format(self, name: str, supported: str) -> UnsupportedModel:
+        found = self._checkpoint.tensors[name].format.name
+        return UnsupportedModel(f"tensor {name}: format {found} is not supported here; supported: {supported}")
 
     def _take(self, name: str, shape: tuple[int, ...]) -> QTensor:
         if self.shape(name) != shape:

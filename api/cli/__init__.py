@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not isinstance(error, GristmillError) and _wants_traceback():
             raise
-        print(f"Error: {_one_line(error)}", file=sys.stderr)
+        print(f"Error: {_text_of(error)}", file=sys.stderr)
         return 1
 
 
@@ -66,15 +66,17 @@ def _function(path: str) -> Callable[[object], int]:
     return function
 
 
-def _one_line(error: Exception) -> str:
-    """What went wrong, without control characters; an error that is not ours is named with its type."""
+def _text_of(error: Exception) -> str:
+    """What went wrong, in one line; an error that is not ours is named with its type."""
+    from .terminal import one_line
+
     if isinstance(error, GristmillError):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
         text = f"{type(error).__name__}: {error} (set OLLAMA_DEBUG=1 to see where)"
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    return one_line(text)
 
 
 def _wants_traceback() -> bool:

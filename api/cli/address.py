@@ -38,13 +38,6 @@ class Address:
         """A server may listen on all interfaces; a client needs one of them."""
         return _ALL_INTERFACES.get(self.host, self.host)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether a server can be started here that listens at this address."""
-        host = self.connect_host
-        is_loopback = host.lower() == "localhost" or host == "::1" or host.startswith("127.")
-        return is_loopback and self.scheme == "http" and not self.path
-
 
 def read_settings() -> Settings:
     """The settings this process was started with."""

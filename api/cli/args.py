@@ -118,8 +118,10 @@ ENVIRONMENT = {
     "OLLAMA_NUM_PARALLEL": "Most requests a model works on at once",
     "OLLAMA_MAX_QUEUE": "Most requests waiting for a model (default 512)",
     "OLLAMA_CONTEXT_LENGTH": "Context length where a request names none",
+    "OLLAMA_KV_CACHE_TYPE": "Type of the KV cache (default f16)",
     "OLLAMA_NOPRUNE": "Do not remove unused blobs at start",
     "OLLAMA_DEBUG": "Show more in the log",
+    "GRISTMILL_BACKEND": "What computes the models (default auto)",
     "OLLAMA_NOHISTORY": "Do not keep the prompt's history",
 }
 _CLIENT = ("OLLAMA_HOST",)
@@ -178,9 +180,7 @@ COMMANDS = (
         environment=_CLIENT,
     ),
     Command("stop", "MODEL [flags]", "Unload a model", "models:stop", (_MODEL,), environment=_CLIENT),
-    Command(
-        "list", "[PREFIX] [flags]", "List models", "models:list_models", (_PREFIX,), ("ls",), _CLIENT
-    ),
+    Command("list", "[PREFIX] [flags]", "List models", "models:list_models", (_PREFIX,), ("ls",), _CLIENT),
     Command("ps", "[PREFIX] [flags]", "List loaded models", "models:ps", (_PREFIX,), environment=_CLIENT),
     Command(
         "cp",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gristmill.runtime.errors import GristmillError, cut
@@ -117,10 +117,9 @@ class Client:
         try:
             connection.sock.settimeout(timeout_s)
             headers = headers or {"Content-Type": "application/json"}
-            try:
+            # A server may refuse an upload before it has read it all: its answer says why.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, self.address.path + path, body, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # a server may refuse an upload before it has read it all: its answer says why
             with connection.getresponse() as response:
                 yield response
         except TimeoutError:

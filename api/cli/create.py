@@ -17,6 +17,7 @@ from .progress import Progress
 from .upload import upload_file
 
 _DEFAULT_FILE = "Modelfile"
+_MAX_BYTES = 16 << 20
 
 
 def create(arguments: Namespace) -> int:
@@ -37,9 +38,14 @@ def _read(name: str | None) -> tuple[Modelfile, Path]:
     if name is None and not path.exists():
         return Modelfile(sources=["."]), Path()
     try:
-        return parse_modelfile(path.read_bytes()), path.parent
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise GristmillError(f"cannot read the Modelfile {cut(str(path))}: {error.strerror}") from None
+    if len(text) > _MAX_BYTES:
+        hint = "to import a model's file, write a Modelfile with the line FROM and its name"
+        raise GristmillError(f"{cut(str(path))} is too large for a Modelfile: {hint}")
+    return parse_modelfile(text), path.parent
 
 
 def create_request(client: Client, modelfile: Modelfile, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -88,5 +94,8 @@ def _path(source: str, folder: Path) -> Path | None:
 
 
 def _upload(client: Client, paths: list[Path], progress: Progress) -> dict[str, str]:
-    files = {name: file for path in paths for name, file in files_of(path).items()}
+    files: dict[str, Path] = {}
+    for name, file in (named for path in paths for named in files_of(path).items()):
+        if files.setdefault(name, file) != file:
+            raise GristmillError(f"two different files are named {cut(name)}: rename one of them")
     return {name: upload_file(client, file, progress) for name, file in files.items()}

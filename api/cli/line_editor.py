@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -56,7 +57,8 @@ class HistoryFile(History):
             new.write_text("\n".join(lines[-_MAX_HISTORY_LINES:]) + "\n", encoding="utf-8")
             new.replace(self._path)
         except OSError:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):
+                new.unlink()
 
     def _lines(self) -> list[str]:
         try:
@@ -69,9 +71,7 @@ class HistoryFile(History):
 class LineEditor:
     """Reads messages one after another. ``input`` and ``output`` are the terminal's by default."""
 
-    def __init__(
-        self, history: HistoryFile, *, input: Input | None = None, output: Output | None = None
-    ) -> None:
+    def __init__(self, history: HistoryFile, *, input: Input | None = None, output: Output | None = None) -> None:
         self.history = history
         self._session: PromptSession[str] = PromptSession(
             _PROMPT,

@@ -89,6 +89,11 @@ def existing(folder: Path) -> Path:
     return next((place for place in (folder, *folder.parents) if place.exists()), Path.cwd())
 
 
+def count_models(store: Path) -> int:
+    """Manifests in a model folder, readable or not."""
+    return sum(path.is_file() for path in (store / "manifests").glob("*/*/*/*"))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")

@@ -7,30 +7,43 @@ from pathlib import Path
 
 from gristmill.runtime.errors import GristmillError, cut
 
+from ..settings import Settings
+from ..store import Store
+from ..store.default_model import SMOLLM2, install_default_model, is_default_model
 from .client import Client, ServerError
 from .create import create_model
 from .model_files import looks_like_path
 from .progress import Progress
 from .upload import upload_file
 
-DEFAULT_MODEL = "smollm2"
+DEFAULT_MODEL = SMOLLM2.name
 _MAGIC = b"GGUF"
 _MAX_NAME_CHARS = 80
 _N_DIGITS = 12
 
 
-def obtain_model(client: Client, model: str) -> str:
+def obtain_model(client: Client, model: str, settings: Settings) -> str:
     """The name of a model that the server has. Raises GristmillError, which says how to get the model."""
     if looks_like_path(model) or (model.lower().endswith(".gguf") and Path(model).is_file()):
         return import_file(client, Path(model).expanduser())
     if _stored_modelfile(client, model) is None:
-        if model.lower() not in (DEFAULT_MODEL, f"{DEFAULT_MODEL}:latest"):
+        if not is_default_model(model):
             raise GristmillError(
                 f"model {cut(model)} not found, and this version cannot pull models: to import a GGUF file, "
                 "use 'gristmill run ./FILE.gguf', or 'gristmill create NAME -f Modelfile' with FROM ./FILE.gguf in it"
             )
-        _install_default(client)
+        _install_default(client, settings)
     return model
+
+
+def _install_default(client: Client, settings: Settings) -> None:
+    """Puts the embedded default into our store, and into the server's if that is another one."""
+    with Progress() as progress:
+        store = Store(settings.models, keep_unused=settings.noprune)
+        stored = install_default_model(store, progress.show)
+        if _stored_modelfile(client, DEFAULT_MODEL) is None:
+            digest = upload_file(client, stored.model_path, progress)
+            create_model(client, {"model": DEFAULT_MODEL, "files": {stored.model_path.name: digest}}, progress)
 
 
 def import_file(client: Client, path: Path) -> str:
@@ -54,7 +67,8 @@ def import_file(client: Client, path: Path) -> str:
 
 def _require_gguf(path: Path) -> None:
     if not path.is_file():
-        raise GristmillError(f"{cut(str(path))} {'is a folder, not a GGUF file' if path.is_dir() else 'does not exist'}")
+        problem = "is a folder, not a GGUF file" if path.is_dir() else "does not exist"
+        raise GristmillError(f"{cut(str(path))} {problem}")
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise GristmillError(f"{cut(str(path))} is not a GGUF file")

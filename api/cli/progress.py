@@ -95,7 +95,7 @@ class Progress:
 
     def show(self, status: str, completed: int | None = None, total: int | None = None) -> None:
         """The phase ``status`` goes on, or begins. With ``total`` bytes it is a bar."""
-        status = terminal.printable(status).replace("\n", " ")
+        status = terminal.one_line(status)
         with self._lock:
             if status != self._status:
                 self._finish()

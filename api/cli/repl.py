@@ -51,8 +51,10 @@ class Repl:
                 self._handle(text)
             except Leave:
                 return
+            except KeyboardInterrupt:  # of a command: an answer takes care of it itself
+                print()
             except GristmillError as error:
-                print(f"Error: {terminal.printable(str(error))}", file=sys.stderr)
+                print(f"Error: {terminal.one_line(str(error))}", file=sys.stderr)
 
     def _handle(self, text: str) -> None:
         if text.lstrip().startswith("/"):
@@ -66,7 +68,7 @@ class Repl:
         chunks = self._client.stream("/api/chat", self._conversation.request(message))
         writer = terminal.answer_writer(sys.stdout, wrap=self._view.word_wrap)
         try:
-            answer.print_stream(chunks, answer.chat_text, writer, reply, phase="thinking")
+            answer.print_stream(chunks, answer.chat_text, writer, reply, phase="reading the prompt")
         except KeyboardInterrupt:
             pass
         finally:

@@ -15,6 +15,12 @@ from .conversation import Conversation
 from .line_editor import unquoted
 from .repl_help import HELP, SET_HELP, SHORTCUTS, SHOW_HELP
 
+
+def _say(text: str = "", end: str = "\n") -> None:
+    """Prints for a terminal: much of it comes from models."""
+    print(terminal.printable(text), end=end)
+
+
 class Leave(Exception):
     """The user wants to go."""
 
@@ -59,7 +65,7 @@ class Commands:
         }
         command = commands.get(name)
         if command is None:
-            print(f"Unknown command '{terminal.printable(name)}'. Type /? for help")
+            _say(f"Unknown command '{name}'. Type /? for help")
         else:
             command(rest.strip())
 
@@ -69,9 +75,9 @@ class Commands:
         answer.load_model(self._client, conversation.model, conversation.keep_alive)
         for message in self._facts().get("messages") or []:
             prompt = ">>> " if message["role"] == "user" else ""
-            print(f"{prompt}{terminal.printable(message['content'])}")
+            _say(f"{prompt}{message['content']}")
             if not prompt:
-                print()
+                _say()
 
     def _facts(self) -> dict[str, Any]:
         return self._client.post("/api/show", {"model": self._conversation.model})
@@ -81,21 +87,21 @@ class Commands:
 
     def _help(self, topic: str) -> None:
         topics = {"set": SET_HELP, "show": SHOW_HELP, "shortcut": SHORTCUTS, "shortcuts": SHORTCUTS}
-        print(topics.get(topic.removeprefix("/"), HELP))
+        _say(topics.get(topic.removeprefix("/"), HELP))
 
     def _clear(self, _: str) -> None:
         self._conversation.clear()
-        print("Cleared session context")
+        _say("Cleared session context")
 
     def _list(self, prefix: str) -> None:
-        print(models.list_table(self._client, prefix), end="")
+        _say(models.list_table(self._client, prefix), end="")
 
     def _load(self, name: str) -> None:
         if not name:
-            print("Usage:\n  /load <model>")
+            _say("Usage:\n  /load <model>")
             return
         before = self._conversation.model
-        print(f"Loading model '{terminal.printable(name)}'")
+        _say(f"Loading model '{name}'")
         self._conversation.model = name
         try:
             self.load_model()
@@ -103,7 +109,7 @@ class Commands:
             self._conversation.model = before
             if not isinstance(error, ServerError) or error.status != 404:
                 raise
-            print(f"Couldn't find model '{terminal.printable(name)}'")
+            _say(f"Couldn't find model '{name}'")
         else:
             self._conversation.clear()
 
@@ -119,64 +125,64 @@ class Commands:
                 view.history.is_kept = what == "history"
             case "wordwrap" | "nowordwrap":
                 view.word_wrap = what == "wordwrap"
-                print(f"Set '{what}' mode.")
+                _say(f"Set '{what}' mode.")
             case "verbose" | "quiet":
                 view.verbose = what == "verbose"
-                print(f"Set '{what}' mode.")
+                _say(f"Set '{what}' mode.")
             case "":
-                print(SET_HELP)
+                _say(SET_HELP)
             case _:
-                print(f"Unknown command '/set {terminal.printable(what)}'. Type /? for help")
+                _say(f"Unknown command '/set {what}'. Type /? for help")
 
     def _set_system(self, value: str) -> None:
         if not value.strip():
-            print("Usage:\n  /set system <text>")
+            _say("Usage:\n  /set system <text>")
             return
         self._conversation.system = unquoted(value)
-        print("Set system message.")
+        _say("Set system message.")
 
     def _set_parameter(self, words: list[str]) -> None:
         if len(words) < 2:
-            print("Usage:\n  /set parameter <name> <value>")
+            _say("Usage:\n  /set parameter <name> <value>")
             return
         name, *values = words
         try:
             parsed = [parse_parameter(name, value) for value in values]
         except GristmillError as error:
-            print(f'Couldn\'t set parameter: "{error}"')
+            _say(f'Couldn\'t set parameter: "{error}"')
         else:
             self._conversation.options[name] = parsed if PARAMETERS[name] == "array" else parsed[-1]
-            print(f"Set parameter '{name}' to '{', '.join(values)}'")
+            _say(f"Set parameter '{name}' to '{', '.join(values)}'")
 
     def _show(self, what: str) -> None:
         facts = self._facts() if what else {}
         match what:
             case "info":
-                print(show.describe(facts), end="")
+                _say(show.describe(facts), end="")
             case "license":
-                print(facts.get("license") or "No license was specified for this model.")
+                _say(facts.get("license") or "No license was specified for this model.")
             case "modelfile":
-                print(facts.get("modelfile", ""))
+                _say(facts.get("modelfile", ""))
             case "parameters":
                 self._show_parameters(facts.get("parameters", ""))
             case "system":
                 text = self._conversation.system or facts.get("system")
-                print(f"{text}\n" if text else "No system message was specified for this model.")
+                _say(f"{text}\n" if text else "No system message was specified for this model.")
             case "template":
-                print(facts.get("template") or "No prompt template was specified for this model.")
+                _say(facts.get("template") or "No prompt template was specified for this model.")
             case "":
-                print(SHOW_HELP)
+                _say(SHOW_HELP)
             case _:
-                print(f"Unknown command '/show {terminal.printable(what)}'. Type /? for help")
+                _say(f"Unknown command '/show {what}'. Type /? for help")
 
     def _show_parameters(self, of_model: str) -> None:
         lines = of_model.splitlines() or ["No additional parameters were specified for this model."]
-        print("Model defined parameters:")
+        _say("Model defined parameters:")
         for line in lines:
-            print(f"  {line}")
-        print()
+            _say(f"  {line}")
+        _say()
         if self._conversation.options:
-            print("User defined parameters:")
+            _say("User defined parameters:")
             for name, value in self._conversation.options.items():
-                print(f"  {name:<30} {', '.join(value) if isinstance(value, list) else value}")
-            print()
+                _say(f"  {name:<30} {', '.join(value) if isinstance(value, list) else value}")
+            _say()

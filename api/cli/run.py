@@ -17,7 +17,7 @@ def run(arguments: Namespace) -> int:
     client = Client(Address.of(settings))
     prompt = " ".join([*_piped_input(), *arguments.prompt])
     with running_server(client):
-        model = obtain_model(client, arguments.model or DEFAULT_MODEL)
+        model = obtain_model(client, arguments.model or DEFAULT_MODEL, settings)
         if prompt or not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
             _answer_once(client, model, prompt, arguments)
         else:

@@ -7,6 +7,7 @@ of a pipe from us and stops when that closes, so that no server is left behind e
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from gristmill.runtime.errors import GristmillError
 
 from . import progress, terminal
+from .address import Address
 from .client import Client, NoServer
 
 _START_TIMEOUT_S = 60.0
@@ -36,7 +38,7 @@ def running_server(client: Client, command: tuple[str, ...] = _COMMAND) -> Itera
     if client.is_running():
         yield
         return
-    if not client.address.is_local:
+    if not can_start_at(client.address):
         raise NoServer(f"could not connect to a server at {client.address}, and it is not on this machine")
     with tempfile.TemporaryDirectory(prefix="gristmill-") as folder:
         log = Path(folder, "serve.log")
@@ -45,11 +47,25 @@ def running_server(client: Client, command: tuple[str, ...] = _COMMAND) -> Itera
             with progress.spinner("starting a server"):
                 _await_answer(client, child, log)
             terminal.note(f"started a server at {client.address} for this session")
-            yield
+            try:
+                yield
+            finally:
+                if child.poll() is not None:
+                    terminal.note(f"the session's server has ended by itself: {_last_line(log)}")
         finally:
-            if child.poll() is not None:
-                terminal.note(f"the session's server has ended by itself: {_last_line(log)}")
             _stop(child)
+
+
+def can_start_at(address: Address) -> bool:
+    """Whether ``address`` is of this machine, so that a server can listen there."""
+    if address.scheme != "http" or address.path:
+        return False
+    host = address.connect_host
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return True
+    except OSError:
+        return False
 
 
 def _start(command: tuple[str, ...], log: Path) -> subprocess.Popen[bytes]:

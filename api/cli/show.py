@@ -9,7 +9,7 @@ from typing import Any
 
 from gristmill.runtime.errors import GristmillError
 
-from . import human
+from . import human, terminal
 from .client import open_client
 
 _TEXTS = ("license", "modelfile", "parameters", "system", "template")
@@ -27,10 +27,10 @@ def show(arguments: Namespace) -> int:
         raise GristmillError(f"only one of {flags} can be specified")
     model = open_client().post("/api/show", {"model": arguments.model, "verbose": arguments.verbose})
     if asked:
-        end = "" if asked[0] in ("system", "template") else "\n"
-        sys.stdout.write(model.get(asked[0], "") + end)
+        text = model.get(asked[0], "") + ("" if asked[0] in ("system", "template") else "\n")
     else:
-        sys.stdout.write(describe(model, verbose=arguments.verbose))
+        text = describe(model, verbose=arguments.verbose)
+    sys.stdout.write(terminal.for_stream(text, sys.stdout))
     return 0
 
 

@@ -35,6 +35,16 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def for_stream(text: str, stream: TextIO) -> str:
+    """``text`` as ``stream`` may have it: a file or a pipe gets every character."""
+    return printable(text) if is_terminal(stream) else text
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line that is safe on a terminal."""
+    return printable(text.replace("\n", " ").replace("\t", " ")).strip()
+
+
 def note(text: str) -> None:
     """One line on standard error, dim on a terminal."""
     print(f"{_DIM}{text}{_RESET}" if is_terminal(sys.stderr) else text, file=sys.stderr, flush=True)

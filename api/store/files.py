@@ -18,7 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["TEMPORARY_PREFIX", "PendingFile", "is_locked", "make_folders", "read_regular", "sync_folder", "temporary_folder"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "PendingFile",
+    "is_locked",
+    "make_folders",
+    "read_regular",
+    "sync_folder",
+    "temporary_folder",
+]
 
 TEMPORARY_PREFIX = ".tmp-"
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755  # whatever the umask is: a store may be shared between users

@@ -34,9 +34,8 @@ _INSTRUCTIONS = (
 _COMMAND_ERROR = "command must be one of " + ", ".join(f'"{i}"' for i in _INSTRUCTIONS[:-1]) + ', or "requires"'
 _ROLE_ERROR = 'message role must be one of "system", "user", or "assistant"'
 _LINE = re.compile(r"[ \t]*([A-Za-z]+)[ \t]+(.*)", re.DOTALL)
-_SEMVER = re.compile(
-    r"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){0,2}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?", re.ASCII
-)
+_SUFFIX = r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*"
+_SEMVER = re.compile(rf"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){{0,2}}(-{_SUFFIX})?(\+{_SUFFIX})?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline; a file from Windows has \r
 _QUOTES = ('"""', '"')
 
@@ -122,7 +121,7 @@ def _commands(text: str) -> Iterator[tuple[str, str, str]]:
         if instruction not in _INSTRUCTIONS or not rest:
             raise InvalidRequest(f"(line {number}): {_COMMAND_ERROR}")
         if instruction in ("parameter", "message"):
-            word, rest = (rest.split(maxsplit=1) + [""])[:2]
+            word, rest = [*rest.split(maxsplit=1), ""][:2]
         if instruction == "message" and word not in ("system", "user", "assistant"):
             raise InvalidRequest(f"(line {number}): {_ROLE_ERROR}")
         if not rest:
@@ -152,7 +151,7 @@ def _apply(file: Modelfile, instruction: str, word: str, value: str) -> None:
         case "message":
             file.messages.append({"role": word, "content": value})
         case "parameter" if word in RETIRED:
-            file.warnings.append(f"parameter {word} is deprecated")
+            file.warnings.append(f"warning: parameter {word} is deprecated")
         case "parameter" if word == "stop":
             file.parameters.setdefault("stop", []).append(value)
         case "parameter":

@@ -44,7 +44,19 @@ PARAMETERS: Mapping[str, Kind] = MappingProxyType(
 )
 # Options of earlier times: old Modelfiles and clients still set them, and nothing happens.
 RETIRED = frozenset(
-    "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock mirostat mirostat_tau mirostat_eta tfs_z numa".split()
+    (
+        "penalize_newline",
+        "low_vram",
+        "f16_kv",
+        "logits_all",
+        "vocab_only",
+        "use_mlock",
+        "mirostat",
+        "mirostat_tau",
+        "mirostat_eta",
+        "tfs_z",
+        "numa",
+    )
 )
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)

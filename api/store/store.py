@@ -16,7 +16,6 @@ All calls block on the disk: a server makes them in a thread. They raise StoreEr
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path

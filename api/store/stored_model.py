@@ -68,7 +68,7 @@ class StoredModel:
         weights = self.manifest.of_type(MediaType.MODEL)
         if len(weights) != 1:
             raise UnsupportedModel(
-                f"model {cut(self.name.short)} has {len(weights)} GGUF weight layers; only models with one are supported"
+                f"model {cut(self.name.short)} has {len(weights)} layers of GGUF weights; it must be one"
             )
         return self._blobs.file(weights[0].digest)
 
@@ -112,7 +112,7 @@ class StoredModel:
         """The conversation that every chat starts with."""
         found: list[dict[str, Any]] = []
         for layer in self.manifest.of_type(MediaType.MESSAGES):
-            found += self._decoded(layer, lambda data: msgspec.json.decode(data, type=list[dict[str, Any]] | None)) or []
+            found += self._decoded(layer, _messages)
         return found
 
     def facts(self) -> ModelFacts:
@@ -149,6 +149,10 @@ class StoredModel:
         except (ValueError, RecursionError) as error:
             reason = str(error)
         raise CorruptManifest(self.name.short, f"blob {layer.digest}: {reason}")
+
+
+def _messages(data: bytes) -> list[dict[str, Any]]:
+    return msgspec.json.decode(data, type=list[dict[str, Any]] | None) or []
 
 
 def _text(data: bytes) -> str:

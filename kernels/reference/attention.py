@@ -40,7 +40,7 @@ def attention(
         n_rows = starts[i + 1] - starts[i]
         queries = _by_kv_head(q[starts[i] : starts[i + 1]], n_kv_heads)
         pages = Pages(k_cache, v_cache, layout.page_table[i], layout.page_size, length)
-        heads = _attend(queries, pages, n_rows, spec).unflatten(1, (_padded(n_rows), -1))
+        heads = _attend(queries, pages, n_rows, spec).reshape(n_kv_heads, _padded(n_rows), n_heads // n_kv_heads, -1)
         out[starts[i] : starts[i + 1]] = heads[:, :n_rows].transpose(0, 1).flatten(1, 2)
     return out
 

@@ -46,7 +46,7 @@ def expert_linear(x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Te
     x = x.expand(n, k, x.shape[-1]).reshape(n * k, x.shape[-1])
     flat = experts.reshape(-1)
     out = x.new_empty(n * k, w.shape[1])
-    for expert in flat.unique().tolist():
+    for expert in torch.unique(flat).tolist():
         rows = (flat == expert).nonzero().squeeze(1)
         out[rows] = _rows_times(x[rows], w.data[expert])
     return out.reshape(n, k, w.shape[1])

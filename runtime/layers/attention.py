@@ -34,7 +34,7 @@ class Attention:
         prefix, hidden = f"blk.{layer}.", config.hidden_size
         q_size = config.n_heads * config.key_dim
         k_size, v_size = config.n_kv_heads * config.key_dim, config.n_kv_heads * config.value_dim
-        self.sizes = (q_size, k_size, v_size)
+        self.sizes = [q_size, k_size, v_size]
         fused = f"{prefix}attn_qkv.weight" in weights
         names = {f"{prefix}attn_qkv": sum(self.sizes)} if fused else {}
         names = names or dict(zip((f"{prefix}attn_{x}" for x in "qkv"), self.sizes, strict=True))
@@ -49,7 +49,7 @@ class Attention:
         """x (n, hidden) -> (n, hidden); writes this step's keys and values to the cache."""
         c, n = self.config, x.shape[0]
         parts = [linear(x) for linear in self.inputs]
-        flat_q, flat_k, flat_v = parts if len(parts) == 3 else parts[0].split(self.sizes, dim=1)
+        flat_q, flat_k, flat_v = parts if len(parts) == 3 else torch.split(parts[0], self.sizes, dim=1)
         q = flat_q.reshape(n, c.n_heads, c.key_dim)
         k = flat_k.reshape(n, c.n_kv_heads, c.key_dim)
         v = flat_v.reshape(n, c.n_kv_heads, c.value_dim)

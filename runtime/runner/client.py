@@ -50,6 +50,9 @@ class Runner:
         self.died = asyncio.Event()
         self.ready: Ready
         self._sock = sock
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+        self._reading: asyncio.Task[None]
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
         self._pings: list[asyncio.Future[Stats]] = []
@@ -140,7 +143,8 @@ class Runner:
 
     async def _receive(self) -> FromRunner:
         header = await self._reader.readexactly(4)
-        return self._decoder.decode(await self._reader.readexactly(frame_length(header)))
+        message: FromRunner = self._decoder.decode(await self._reader.readexactly(frame_length(header)))
+        return message
 
     async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float | None) -> Ready:
         while True:

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -123,7 +124,7 @@ class RunnerProcess:
             )
         )
 
-    def _progress_sender(self):  # type: ignore[no-untyped-def]
+    def _progress_sender(self) -> Callable[[int, int], None]:
         last = 0.0
 
         def send(done: int, total: int) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 
 from .base import Tokenizer
-from .build import tokenizer_from_metadata
+from .build import control_tokens, tokenizer_from_metadata
 from .detokenize import Detokenizer
 from .guard import GUARD
 
-__all__ = ["GUARD", "Detokenizer", "Tokenizer", "open_tokenizer", "tokenizer_from_metadata"]
+__all__ = ["GUARD", "Detokenizer", "Tokenizer", "control_tokens", "open_tokenizer", "tokenizer_from_metadata"]
 
 
 def open_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

@@ -17,7 +17,7 @@ from .sentencepiece import SentencePieceTokenizer
 from .vocabulary import Defaults, read_vocabulary
 from .wordpiece import WordPieceTokenizer
 
-__all__ = ["tokenizer_from_metadata"]
+__all__ = ["control_tokens", "tokenizer_from_metadata"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ def tokenizer_from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
             f'key "tokenizer.ggml.model": {cut(model)} is not supported; supported: {", ".join(builders)}'
         )
     return builders[model](keys)
+
+
+def control_tokens(metadata: Mapping[str, Any]) -> Mapping[str, int]:
+    """``Tokenizer.control_tokens`` without the cost of building a tokenizer. Raises InvalidFile."""
+    return read_vocabulary(TokenizerKeys(metadata), Defaults())[0].control_tokens
 
 
 def _byte_level(keys: TokenizerKeys) -> Tokenizer:

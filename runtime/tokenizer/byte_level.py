@@ -54,10 +54,7 @@ def _build(pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer) ->
 def _build_model(pieces: dict[str, int], merges: Iterable[str], ignore_merges: bool) -> Any:
     from tokenizers.models import BPE
 
-    pairs = [(left, right) for left, gap, right in (text.partition(" ") for text in merges) if gap]
-    try:
-        return BPE(pieces, pairs, ignore_merges=ignore_merges)
-    except Exception:
-        # The library refuses merges that involve unknown tokens. Looking for them first would slow down every load.
-        usable = [(a, b) for a, b in pairs if a in pieces and b in pieces and a + b in pieces]
-        return BPE(pieces, usable, ignore_merges=ignore_merges)
+    # The library panics on merges that make no token. A text without a gap has an empty right part, which is none.
+    parts = (text.partition(" ") for text in merges)
+    pairs = [(left, right) for left, _, right in parts if left in pieces and right in pieces and left + right in pieces]
+    return BPE(pieces, pairs, ignore_merges=ignore_merges)

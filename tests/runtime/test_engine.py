@@ -40,7 +40,7 @@ def run_one(tiny, prompt, sampling, **options):
 
 
 def test_a_request_gets_the_same_tokens_alone_and_among_seven_others(tiny):
-    prompts = [f"prompt number {i} " + "word " * (7 * i) for i in range(8)]
+    prompts = [f"prompt number {i} " + "word " * (5 * i) for i in range(8)]
     alone = [tokens_of(run_one(tiny, prompt, GREEDY)) for prompt in prompts]
     engine = tiny.engine(n_slots=8, token_budget=64)
     for i, prompt in enumerate(prompts):
@@ -71,7 +71,7 @@ def test_running_streams_advance_while_a_long_prompt_is_read(tiny):
     engine.submit(1, "short", Sampling(temperature=0, max_tokens=200), [])
     while not any(isinstance(event, Piece) for event in engine.step()):
         pass
-    engine.submit(2, "long " * 40, GREEDY, [])
+    engine.submit(2, "long " * 30, GREEDY, [])
     for _ in range(10):
         assert any(event.id == 1 for event in engine.step())
 

@@ -58,11 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._note(None)
         self._send(b"", 200 if self.path.rpartition("/")[2] in self.fake.blobs else 404)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._note(None)
         fake = self.fake
         answers = {
@@ -77,14 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(b"404 page not found", 404)
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         name = self._body()["model"]
         if not self.fake.has(name):
             return self._json({"error": f"model '{name}' not found"}, 404)
         del self.fake.models[name if ":" in name else f"{name}:latest"]
         return self._send(b"")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         if self.path.startswith("/api/blobs/"):
             return self._store_blob()
         body = self._body()

@@ -40,12 +40,12 @@ def test_aliases_are_the_same_command(alias, name):
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["frobnicate"], "unknown command \"frobnicate\" for \"gristmill\", see 'gristmill help'"),
+        (["frobnicate"], 'unknown command "frobnicate" for "gristmill", see \'gristmill help\''),
         (["show"], "the following arguments are required: MODEL, see 'gristmill show --help'"),
         (["list", "--nonsense"], "unrecognized arguments: --nonsense, see 'gristmill list --help'"),
         (["list", "a", "b"], "unrecognized arguments: b, see 'gristmill list --help'"),
         (["show", "m", "--verb"], "unrecognized arguments: --verb, see 'gristmill show --help'"),
-        (["help", "frobnicate"], "unknown command \"frobnicate\" for \"gristmill\", see 'gristmill help'"),
+        (["help", "frobnicate"], 'unknown command "frobnicate" for "gristmill", see \'gristmill help\''),
     ],
 )
 def test_a_bad_command_line_is_one_line_and_status_1(argv, text, capsys):
@@ -70,7 +70,6 @@ def test_every_command_explains_itself(name, capsys):
     assert "Environment Variables:" in by_flag
     assert "until-stdin-closes" not in by_flag
     assert name in args.usage()
-
 
 
 def test_help_of_a_command_to_the_letter():

@@ -9,6 +9,7 @@ from support.fake_ollama import fake_ollama
 
 from gristmill.api.cli.address import Address
 from gristmill.api.cli.client import Client, ForeignServer, NoServer, ServerError
+from gristmill.api.cli.session_server import can_start_at
 from gristmill.runtime.errors import GristmillError
 
 
@@ -156,16 +157,17 @@ def test_a_refused_upload_says_why(server):
 
 
 @pytest.mark.parametrize(
-    ("address", "text", "connect_host", "is_local"),
+    ("address", "text", "connect_host", "is_ours"),
     [
         (Address("http", "127.0.0.1", 11434), "127.0.0.1:11434", "127.0.0.1", True),
         (Address("http", "0.0.0.0", 80), "0.0.0.0:80", "127.0.0.1", True),
-        (Address("http", "::", 80), "[::]:80", "::1", True),
-        (Address("http", "::1", 80), "[::1]:80", "::1", True),
+        (Address("http", "", 80), "0.0.0.0:80", "127.0.0.1", True),
         (Address("http", "localhost", 80), "localhost:80", "localhost", True),
-        (Address("https", "example.com", 443, "/ollama"), "https://example.com:443/ollama", "example.com", False),
-        (Address("http", "10.0.0.7", 80), "10.0.0.7:80", "10.0.0.7", False),
+        (Address("http", "127.0.0.1", 80, "/ollama"), "127.0.0.1:80/ollama", "127.0.0.1", False),
+        (Address("https", "127.0.0.1", 443), "https://127.0.0.1:443", "127.0.0.1", False),
+        (Address("http", "192.0.2.7", 80), "192.0.2.7:80", "192.0.2.7", False),
+        (Address("http", "2001:db8::7", 80), "[2001:db8::7]:80", "2001:db8::7", False),
     ],
 )
-def test_addresses(address, text, connect_host, is_local):
-    assert (str(address), address.connect_host, address.is_local) == (text, connect_host, is_local)
+def test_addresses(address, text, connect_host, is_ours):
+    assert (str(address), address.connect_host, can_start_at(address)) == (text, connect_host, is_ours)

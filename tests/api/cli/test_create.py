@@ -125,6 +125,22 @@ def test_a_bad_modelfile_is_one_line(gristmill, server, folder, text, error):
     assert server.models.keys() == {"smollm2:latest"}
 
 
+def test_a_model_in_the_place_of_a_modelfile_is_not_read(gristmill, server, folder):
+    with (folder / "big.gguf").open("wb") as file:
+        file.truncate(20 << 20)
+    status, _, err = gristmill("create", "mine", "-f", "big.gguf")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith('Error: "big.gguf" is too large for a Modelfile')
+
+
+def test_two_files_of_one_name_are_refused(gristmill, server, folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "weights.gguf").write_bytes(b"GGUF2")
+    (folder / "Modelfile").write_text("FROM ./weights.gguf\nFROM ./other/weights.gguf\n")
+    text = 'Error: two different files are named "weights.gguf": rename one of them\n'
+    assert gristmill("create", "mine")[2].endswith(text)
+
+
 def test_a_missing_modelfile_is_named(gristmill, server, folder):
     text = 'Error: cannot read the Modelfile "none": No such file or directory\n'
     assert gristmill("create", "mine", "-f", "none") == (1, "", text)

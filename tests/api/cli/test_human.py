@@ -102,9 +102,7 @@ def test_numbers_are_written_as_go_does(value, text):
 
 def test_every_cell_of_a_table_is_padded_the_last_one_too():
     assert human.table(["NAME", "ID"], [["a-long-name", "1"], ["b", "123"]]) == (
-        "NAME           ID     \n"
-        "a-long-name    1      \n"
-        "b              123    \n"
+        "NAME           ID     \na-long-name    1      \nb              123    \n"
     )
 
 

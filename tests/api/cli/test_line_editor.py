@@ -61,14 +61,10 @@ def test_history_is_a_plain_file_shared_between_sessions(typed, tmp_path):
     path = tmp_path / "folder" / "history"
     editor = typed("first\rsecond\r", HistoryFile(path))
     assert [editor.read(), editor.read()] == ["first", "second"]
+    assert editor.history.get_strings() == ["first", "second"]
     assert path.read_text() == "first\nsecond\n"
     assert path.stat().st_mode & 0o077 == 0
     assert list(HistoryFile(path).load_history_strings()) == ["second", "first"]
-
-
-def test_up_brings_back_the_last_line(typed):
-    editor = typed("first\r\x1b[A\r")
-    assert [editor.read(), editor.read()] == ["first", "first"]
 
 
 def test_nothing_is_kept_when_history_is_off(tmp_path):

@@ -16,9 +16,7 @@ flags\t\t: fpu
 def test_the_first_processor_is_described(tmp_path):
     (tmp_path / "cpuinfo").write_text(CPUINFO)
     processor = machine.processor(tmp_path / "cpuinfo")
-    assert processor == machine.Processor(
-        "Example CPU @ 2.00GHz", ("AVX2", "FMA", "F16C", "AVX-512", "AVX-512 VNNI")
-    )
+    assert processor == machine.Processor("Example CPU @ 2.00GHz", ("AVX2", "FMA", "F16C", "AVX-512", "AVX-512 VNNI"))
 
 
 def test_a_system_without_these_files_is_no_error(tmp_path):

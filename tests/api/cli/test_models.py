@@ -89,7 +89,7 @@ def test_stop_says_nothing(gristmill, server):
 
 
 def test_stop_of_a_missing_model(gristmill, server):
-    assert gristmill("stop", "x") == (1, "", "Error: couldn't find model \"x\" to stop\n")
+    assert gristmill("stop", "x") == (1, "", 'Error: couldn\'t find model "x" to stop\n')
 
 
 @pytest.mark.parametrize("flag", ["-v", "--version"])

@@ -94,9 +94,7 @@ def test_parameters_go_along_with_their_types(chat, server):
         "hi",
     )
     assert out.startswith(
-        "Set parameter 'temperature' to '0.5'\n"
-        "Set parameter 'num_ctx' to '4096'\n"
-        "Set parameter 'stop' to 'a, b'\n"
+        "Set parameter 'temperature' to '0.5'\nSet parameter 'num_ctx' to '4096'\nSet parameter 'stop' to 'a, b'\n"
     )
     assert server.bodies("/api/chat")[0]["options"] == {"temperature": 0.5, "num_ctx": 4096, "stop": ["a", "b"]}
 
@@ -145,7 +143,7 @@ def test_show_prints_the_models_texts(chat, server):
     server.shown = {
         "license": "free",
         "modelfile": "FROM x",
-        "parameters": "stop  \"a\"\ntop_k 5",
+        "parameters": 'stop  "a"\ntop_k 5',
         "system": "Be kind.",
         "template": "{{ .Prompt }}",
         "capabilities": ["completion"],
@@ -156,7 +154,7 @@ def test_show_prints_the_models_texts(chat, server):
     assert chat("/show info")[0].startswith("  Capabilities\n    completion    \n\n")
     assert chat("/set parameter top_k 7", "/show parameters")[0] == (
         "Set parameter 'top_k' to '7'\n"
-        "Model defined parameters:\n  stop  \"a\"\n  top_k 5\n\n"
+        'Model defined parameters:\n  stop  "a"\n  top_k 5\n\n'
         "User defined parameters:\n  top_k                          7\n\n"
     )
 

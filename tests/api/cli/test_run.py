@@ -2,10 +2,11 @@
 
 import hashlib
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from gristmill.api.cli import terminal
+from gristmill.api.cli import model_source, terminal
 
 VERBOSE = """\
 total duration:       1.234567891s
@@ -145,6 +146,48 @@ def test_what_is_no_gguf_file_is_refused_by_name(gristmill, server, tmp_path, mo
     elif content is not None:
         (tmp_path / name).write_bytes(content)
     assert gristmill("run", name, "hi") == (1, "", f"Error: {text}\n")
+
+
+@pytest.fixture
+def packaged(monkeypatch, tmp_path):
+    """The embedded default, as if it came out of its package; counts how often it was installed."""
+    path = tmp_path / "blob.gguf"
+    path.write_bytes(b"GGUF" + bytes(10))
+    installed = []
+
+    def install(store, report):
+        report("importing blob.gguf", 0, 14)
+        installed.append(store.root)
+        return SimpleNamespace(model_path=path)
+
+    monkeypatch.setattr(model_source, "install_default_model", install)
+    return installed
+
+
+def test_the_default_is_installed_into_the_store(gristmill, server, packaged, monkeypatch, tmp_path):
+    smollm2 = server.models.pop("smollm2:latest")
+    install = model_source.install_default_model
+
+    def install_where_the_server_looks(store, report):
+        server.models["smollm2:latest"] = smollm2
+        return install(store, report)
+
+    monkeypatch.setattr(model_source, "install_default_model", install_where_the_server_looks)
+    assert gristmill("run", "smollm2", "hi") == (0, "Hello world.\n\n", "importing blob.gguf\n")
+    assert packaged == [tmp_path / "models"]
+    assert server.bodies("/api/create") == []
+
+
+def test_the_default_is_uploaded_to_a_server_with_another_store(gristmill, server, packaged):
+    server.models.clear()
+    assert gristmill("run", "smollm2", "hi")[:2] == (0, "Hello world.\n\n")
+    assert server.bodies("/api/create")[0]["model"] == "smollm2"
+    assert len(server.blobs) == 1
+
+
+def test_the_default_in_the_store_is_taken_from_there(gristmill, server, packaged):
+    gristmill("run", "smollm2", "hi")
+    assert packaged == []
 
 
 def test_a_foreign_program_on_the_port_is_named(gristmill, server):

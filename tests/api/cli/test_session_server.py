@@ -71,15 +71,15 @@ def test_a_server_that_runs_already_is_used_and_left_running(server, capsys):
 
 def test_a_server_that_dies_at_once_is_reported_with_its_last_line(client):
     command = (sys.executable, "-c", "import sys; print('loading'); sys.exit('Error: no space left\\n')")
-    with pytest.raises(GristmillError, match=r"^could not start a server: no space left$"):
-        with running_server(client, command):
-            pass
+    with pytest.raises(GristmillError) as error, running_server(client, command):
+        pass
+    assert str(error.value) == "could not start a server: no space left"
 
 
 def test_a_server_that_dies_without_a_word_is_reported(client):
-    with pytest.raises(GristmillError, match=r"^could not start a server: it wrote nothing to its log$"):
-        with running_server(client, (sys.executable, "-c", "")):
-            pass
+    with pytest.raises(GristmillError) as error, running_server(client, (sys.executable, "-c", "")):
+        pass
+    assert str(error.value) == "could not start a server: it wrote nothing to its log"
 
 
 def test_a_server_that_dies_in_the_session_is_mentioned(client, tmp_path, capsys):
@@ -92,16 +92,16 @@ def test_a_server_that_dies_in_the_session_is_mentioned(client, tmp_path, capsys
 
 def test_no_server_is_started_for_another_machine():
     client = Client(Address("http", "127.0.0.1", 1, "/path"))
-    with pytest.raises(NoServer, match=r"^could not connect to a server at 127\.0\.0\.1:1/path, and it is not on this"):
-        with running_server(client, ("no such program",)):
-            pass
+    with pytest.raises(NoServer) as error, running_server(client, ("no such program",)):
+        pass
+    assert str(error.value) == "could not connect to a server at 127.0.0.1:1/path, and it is not on this machine"
 
 
 def test_serve_stops_when_the_session_that_started_it_is_gone():
     code = (
         "import sys, time, types\n"
         "server = types.ModuleType('gristmill.api.server')\n"
-        "server.run_server = lambda settings: time.sleep(60)\n"
+        "server.run_server = lambda settings, ready: time.sleep(60)\n"
         "sys.modules['gristmill.api.server'] = server\n"
         "from gristmill.api.cli import main\n"
         "print('up', flush=True)\n"

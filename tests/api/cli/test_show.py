@@ -2,6 +2,7 @@
 
 import pytest
 
+from gristmill.api.cli import terminal
 from gristmill.api.cli.show import describe
 
 LLAMA = {
@@ -110,8 +111,7 @@ def test_two_texts_are_refused(gristmill, server):
     assert gristmill("show", "smollm2", "--license", "--system") == (
         1,
         "",
-        "Error: only one of '--license', '--modelfile', '--parameters', '--system', or '--template' "
-        "can be specified\n",
+        "Error: only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified\n",
     )
 
 
@@ -122,3 +122,10 @@ def test_a_missing_model(gristmill, server):
 def test_verbose_asks_for_the_arrays(gristmill, server):
     gristmill("show", "smollm2", "-v")
     assert server.bodies("/api/show") == [{"model": "smollm2", "verbose": True}]
+
+
+def test_a_models_text_cannot_move_the_cursor(gristmill, server, monkeypatch):
+    server.shown = {"system": "a\x1b[2Jb"}
+    assert gristmill("show", "smollm2", "--system")[1] == "a\x1b[2Jb"
+    monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
+    assert gristmill("show", "smollm2", "--system")[1] == "a[2Jb"

@@ -1,0 +1,74 @@
+"""The whole command on a terminal: a real one, as far as the command can tell."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+pty = pytest.importorskip("pty")
+
+TIMEOUT_S = 60
+
+
+class Terminal:
+    """``gristmill`` on a pseudo terminal."""
+
+    def __init__(self, *argv):
+        self._ours, theirs = pty.openpty()
+        environment = {**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gristmill", *argv],
+            stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.seen = ""
+
+    def type(self, keys):
+        os.write(self._ours, keys.encode())
+
+    def wait_for(self, text, after=0):
+        """Reads until ``text`` has come behind position ``after``; returns the position behind it."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while (at := self.seen.find(text, after)) < 0:
+            assert time.monotonic() < deadline, self.seen
+            self.seen += os.read(self._ours, 4096).decode(errors="replace")
+        return at + len(text)
+
+    def end(self):
+        try:
+            while block := os.read(self._ours, 4096):
+                self.seen += block.decode(errors="replace")
+        except OSError:  # the other side has closed
+            pass
+        os.close(self._ours)
+        return self.process.wait(TIMEOUT_S)
+
+
+def test_a_chat(server):
+    terminal = Terminal("run", "smollm2")
+    at = terminal.wait_for("Send a message (/? for help)")
+    terminal.type("hi there\r")
+    at = terminal.wait_for("Hello world.", at)
+    at = terminal.wait_for(">>> ", at)
+    terminal.type("\x03")
+    at = terminal.wait_for("Use Ctrl + d or /bye to exit.", at)
+    at = terminal.wait_for(">>> ", at)
+    terminal.type("/bye\r")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.seen
+    assert server.bodies("/api/chat")[0]["messages"] == [{"role": "user", "content": "hi there"}]
+
+
+def test_one_answer_with_a_spinner_before_it(server):
+    terminal = Terminal("run", "smollm2", "hi")
+    assert terminal.end() == 0
+    assert "loading model" in terminal.seen
+    assert terminal.seen.endswith("Hello world.\r\n\r\n")
+
+
+def test_list_is_the_same_as_in_a_pipe(server, gristmill):
+    terminal = Terminal("list")
+    assert terminal.end() == 0
+    assert terminal.seen.replace("\r\n", "\n") == gristmill("list")[1]
