@@ -121,12 +121,8 @@ def _file_layer(store: Store, label: str, digest: Digest) -> Layer:
         raise InvalidRequest(f"files: {cut(label)} is an adapter; adapters are not supported in this version")
     is_projector = kind in ("projector", "mmproj") or architecture == "clip"
     is_projector |= f"{architecture}.vision.block_count" in metadata and f"{architecture}.block_count" not in metadata
-    return Layer(
-        MediaType.PROJECTOR if is_projector else MediaType.MODEL,
-        digest,
-        store.blob_path(digest).stat().st_size,
-        from_=label,
-    )
+    kind = MediaType.PROJECTOR if is_projector else MediaType.MODEL
+    return Layer(kind, digest, store.blob_path(digest).stat().st_size)
 
 
 def _add_layers(store: Store, base: _Base, recipe: Recipe) -> tuple[list[Layer], list[str]]:

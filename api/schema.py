@@ -5,7 +5,6 @@ Field names, defaults and error texts are Ollama's. Knows nothing of how a reque
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,18 +37,19 @@ _LEVELS: tuple[Level, ...] = ("low", "medium", "high", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
 
 
-@dataclass(frozen=True)
 class KeepAlive:
     """How long the model stays loaded after the request; inf is forever."""
 
-    seconds: float
+    # An ordinary class: dataclasses are decoded from objects, without asking ``decode_hook``.
+    def __init__(self, seconds: float):
+        self.seconds = seconds
 
 
-@dataclass(frozen=True)
 class Think:
     """Whether to reason first, or how much."""
 
-    value: bool | Level
+    def __init__(self, value: bool | Level):
+        self.value = value
 
     @classmethod
     def parse(cls, value: object) -> Think:

@@ -71,7 +71,7 @@ def install_default_model(
             with store.scratch() as folder:
                 _import_download(store, model, download(model, folder, report), report)
         layers = [
-            Layer(MediaType.MODEL, model.digest, model.size, from_=model.member),
+            Layer(MediaType.MODEL, model.digest, model.size),
             add_layer(store, MediaType.LICENSE, model.license.encode())[0],
         ]
         config = config_from_facts(store.facts(model.digest))

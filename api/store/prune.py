@@ -39,7 +39,9 @@ def prune(root: Path, blobs: BlobFolder, manifests: ManifestFolder, used: Set[Di
     if used is None:
         return _log.info("unused blobs are kept")
     for entry, digest in list(blobs.entries()):
-        if digest not in used and entry.is_file(follow_symlinks=False) and _is_old(Path(entry.path)):
+        if entry.name.startswith(TEMPORARY_PREFIX) or digest in used or not entry.is_file(follow_symlinks=False):
+            continue
+        if _is_old(Path(entry.path)):
             _remove(Path(entry.path))
     manifests.remove_empty_folders()
     return None

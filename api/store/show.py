@@ -89,9 +89,11 @@ def _plain(value: Any, verbose: bool) -> Any:
 
 
 def _short_float(value: float) -> float | None:
-    """Most floats of a file have 32 bits: 1e-05 shall not read 9.999999747378752e-06."""
+    """Most floats of a file have 32 bits: 1e-05 shall not read 9.999999747378752e-06, nor 100000 have a point."""
     if not math.isfinite(value):
         return None
+    if value.is_integer() and abs(value) < 2**53:
+        return int(value)
     for digits in range(6, 10):
         short = float(f"{value:.{digits}g}")
         if abs(short) < 3.4e38 and struct.unpack("<f", struct.pack("<f", short))[0] == value:

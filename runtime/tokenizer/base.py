@@ -108,7 +108,7 @@ class Tokenizer(ABC):
             value = self.vocabulary.byte_tokens.get(token_id)
             return b"" if value is None else bytes([value])
         if kind in _SPECIAL:
-            return piece.encode(errors="replace")
+            return piece.encode()
         return self._piece_bytes(piece)
 
     def _with_bos_eos(self, ids: list[int], parsed: bool) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ __all__ = ["ByteLevelTokenizer"]
 class ByteLevelTokenizer(Tokenizer):
     """``pieces``: text -> id of the tokens that ordinary text becomes. ``merges``: ``left right``, in order of rank."""
 
-    def __init__(self, vocabulary: Vocabulary, pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer):
+    def __init__(self, vocabulary: Vocabulary, pieces: dict[str, int], merges: Sequence[str], rule: PreTokenizer):
         super().__init__(vocabulary)
         self._library = _build(pieces, merges, rule)
 
@@ -26,7 +27,7 @@ class ByteLevelTokenizer(Tokenizer):
 
     def _piece_bytes(self, piece: str) -> bytes:
         known = self._alphabet
-        return b"".join(known.get(char) or char.encode(errors="replace") for char in piece)
+        return b"".join(known.get(char) or char.encode() for char in piece)
 
     @cached_property
     def _alphabet(self) -> dict[str, bytes]:
@@ -40,7 +41,7 @@ class ByteLevelTokenizer(Tokenizer):
         return table | {chr(256 + i): bytes([byte]) for i, byte in enumerate(others)}
 
 
-def _build(pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer) -> Any:
+def _build(pieces: dict[str, int], merges: Sequence[str], rule: PreTokenizer) -> Any:
     from tokenizers import Regex, pre_tokenizers
     from tokenizers import Tokenizer as Library
 
@@ -51,10 +52,18 @@ def _build(pieces: dict[str, int], merges: Iterable[str], rule: PreTokenizer) ->
     return library
 
 
-def _build_model(pieces: dict[str, int], merges: Iterable[str], ignore_merges: bool) -> Any:
+def _build_model(pieces: dict[str, int], merges: Sequence[str], ignore_merges: bool) -> Any:
     from tokenizers.models import BPE
 
-    # The library panics on merges that make no token. A text without a gap has an empty right part, which is none.
-    parts = (text.partition(" ") for text in merges)
-    pairs = [(left, right) for left, _, right in parts if left in pieces and right in pieces and left + right in pieces]
-    return BPE(pieces, pairs, ignore_merges=ignore_merges)
+    pairs = [(left, right) for left, gap, right in (text.partition(" ") for text in merges) if gap]
+    # The library raises for merges with unknown halves and panics for a result longer than any token. Looking at
+    # each merge first would take half as long as all of this, so only what can panic is ruled out.
+    if _max_bytes(merges) <= _max_bytes(pieces) + len(" "):
+        with suppress(Exception):
+            return BPE(pieces, pairs, ignore_merges=ignore_merges)
+    usable = [(left, right) for left, right in pairs if {left, right, left + right} <= pieces.keys()]
+    return BPE(pieces, usable, ignore_merges=ignore_merges)
+
+
+def _max_bytes(texts: Iterable[str]) -> int:
+    return max(map(len, map(str.encode, texts)), default=0)

@@ -84,7 +84,7 @@ def boundaries(pieces: Iterable[str]) -> re.Pattern[str]:
     Two characters fall into different words if one of them is SPACE or a newline and no token has them side by
     side. In most vocabularies that is before every run of SPACE and around every run of newlines.
     """
-    # No text that is encoded has surrogates, so one can keep the pieces apart.
+    # Neither texts nor pieces have surrogates, so one can keep the pieces apart.
     text = _APART.join(pieces)
     before_space, _ = _neighbours(text, SPACE)
     before_newline, after_newline = _neighbours(text, "\n")

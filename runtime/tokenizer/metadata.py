@@ -42,7 +42,12 @@ class TokenizerKeys:
 
     def strings(self, key: str) -> list[str]:
         """An array of strings, as a new list. Raises InvalidFile for anything else, and if there is none."""
-        return self._checked(key, self._array(key), str)
+        strings = self._checked(key, self._array(key), str)
+        try:
+            "".join(strings).encode()
+        except UnicodeEncodeError:
+            raise self.invalid(key, "an element has an unpaired surrogate, which is no character") from None
+        return strings
 
     def numbers_per_token(self, key: str) -> array[float]:
         """One number for each token, none of them NaN. Raises InvalidFile."""

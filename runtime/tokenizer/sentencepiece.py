@@ -25,11 +25,10 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, vocabulary: Vocabulary, pieces: dict[str, int], priority: Priority):
         super().__init__(vocabulary)
-        self._pieces, self._priority = pieces, priority
         self._puts_space = vocabulary.add_space_prefix
-        self._byte_ids = {byte: token_id for token_id, byte in vocabulary.byte_tokens.items()}
         self._boundaries = boundaries(pieces)
-        self._cached_word = lru_cache(_N_CACHED_WORDS)(self._encode_word)
+        self._word = _WordEncoder(vocabulary, pieces, priority)
+        self._cached_word = lru_cache(_N_CACHED_WORDS)(self._word)
 
     def _encode_text(self, text: str, at_start: bool) -> list[int]:
         if at_start and self._puts_space:
@@ -40,10 +39,22 @@ class SentencePieceTokenizer(Tokenizer):
                 ids += self._cached_word(word)
                 continue
             for begin in range(0, len(word), _MAX_WORD_CHARS):
-                ids += self._encode_word(word[begin : begin + _MAX_WORD_CHARS])
+                ids += self._word(word[begin : begin + _MAX_WORD_CHARS])
         return ids
 
-    def _encode_word(self, word: str) -> tuple[int, ...]:
+    def _piece_bytes(self, piece: str) -> bytes:
+        return piece.replace(SPACE, " ").encode()
+
+
+class _WordEncoder:
+    """Word -> ids. It knows nothing of the tokenizer, so that no cycle keeps a large vocabulary alive."""
+
+    def __init__(self, vocabulary: Vocabulary, pieces: dict[str, int], priority: Priority):
+        self._pieces, self._priority = pieces, priority
+        self._byte_ids = {byte: token_id for token_id, byte in vocabulary.byte_tokens.items()}
+        self._unknown_ids = [] if vocabulary.unk_id is None else [vocabulary.unk_id]
+
+    def __call__(self, word: str) -> tuple[int, ...]:
         ids: list[int] = []
         for piece in merge(word, self._priority):
             token_id = self._pieces.get(piece)
@@ -52,10 +63,5 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _unknown(self, char: str) -> list[int]:
         """Bytes if the vocabulary has all that it takes, else the unknown token, if there is one."""
-        ids = [self._byte_ids.get(byte) for byte in char.encode()]
-        if None in ids:
-            ids = [self.vocabulary.unk_id]
-        return [token_id for token_id in ids if token_id is not None]
-
-    def _piece_bytes(self, piece: str) -> bytes:
-        return piece.replace(SPACE, " ").encode(errors="replace")
+        ids = [self._byte_ids[byte] for byte in char.encode() if byte in self._byte_ids]
+        return ids if len(ids) == len(char.encode()) else self._unknown_ids

@@ -30,7 +30,7 @@ class WordPieceTokenizer(Tokenizer):
         return ids
 
     def _piece_bytes(self, piece: str) -> bytes:
-        return piece.replace(SPACE, " ").encode(errors="replace")
+        return piece.replace(SPACE, " ").encode()
 
 
 def _build(vocabulary: Vocabulary, pieces: dict[str, int], lowercase: bool, strip_accents: bool) -> Any:

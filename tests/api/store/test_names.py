@@ -39,11 +39,11 @@ def test_a_name_is_cut_from_the_right(text, parts, short):
     "text",
     ["", ":", "/", ":t", "m:", "/m", "n/", "a//b", "h//n/m", "..", ".", "../m", "a/../m", "-m", ".m", "m:-t", "m:.t",
      "a/b/c/d", "http://m", "ftp://h/n/m", "http://", "m\0", "m\n", "m:t\n", " m", "m ", "m m", "a\\b", "%2e%2e/m",
-     "m%2f", "m@sha256:" + HEX, "n.s/m", "n:s/m", "é", "ｍ", "．．/m", "m\u0301", "🙂", "\u212a", "m:t:u", "/etc/passwd",
-     "/dev/zero", "./m", "~/m", "m" * 81, "m:" + "t" * 81, "n" * 81 + "/m", "h" * 351 + "/n/m", "x" * 100_000],
+     "m%2f", "m@sha256:" + HEX, "n.s/m", "n:s/m", "é", "ｍ", "．．/m", "m\u0301", "🙂", "\u212a", "m:t:u",
+     "/etc/passwd", "/dev/zero", "./m", "~/m", "m" * 81, "m:" + "t" * 81, "n" * 81 + "/m", "h" * 351 + "/n/m", "x" * 100_000],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(text):
-    with pytest.raises(InvalidRequest, match="^invalid model name$"):
+    with pytest.raises(InvalidRequest, match=r"^invalid model name$"):
         Name.parse(text)
 
 
@@ -76,5 +76,5 @@ def test_both_spellings_of_a_digest_pass(text):
      f"sha256-{HEX[:60]}/../", f"sha256:{HEX[:-1]}٣", None, 7, [f"sha256:{HEX}"], {}, b"sha256:"],
 )  # fmt: skip
 def test_what_is_no_digest_is_refused(value):
-    with pytest.raises(InvalidRequest, match="^invalid digest format$"):
+    with pytest.raises(InvalidRequest, match=r"^invalid digest format$"):
         parse_digest(value)

@@ -64,7 +64,7 @@ def test_young_things_stay(store):
 
 
 def test_what_is_in_use_stays_however_old(store):
-    used = [path for path in store.blobs.path.iterdir()]
+    used = list(store.blobs.path.iterdir())
     for path in used:
         os.utime(path, (0, 0))
     temporary = make(store.blobs.path / ".tmp-1")

@@ -1,4 +1,4 @@
-"""Listing, finding, copying, deleting: on a folder that Ollama wrote, and on broken ones (rows N8 to N16, F3 to F14)."""
+"""Listing, finding, copying, deleting, on a folder that Ollama wrote and on broken ones (rows N8 to N16, F3 to F14)."""
 
 import errno
 import json
@@ -94,7 +94,9 @@ def test_a_copy_replaces_what_has_its_name(store):
     assert problems(store.root) == []
 
 
-@pytest.mark.parametrize(("source", "destination", "side"), [("..", "a", "source"), ("Llama3:8B", "../a", "destination")])
+@pytest.mark.parametrize(
+    ("source", "destination", "side"), [("..", "a", "source"), ("Llama3:8B", "../a", "destination")]
+)
 def test_a_copy_names_the_side_that_is_wrong(store, source, destination, side):
     with pytest.raises(InvalidRequest, match=f'^{side} "../?a?" is invalid$'):
         store.copy(source, destination)
@@ -131,12 +133,15 @@ GARBAGE = [
     b"null",
     b"[]",
     b"{}",
-    b'{"schemaVersion":1,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":1},"layers":[]}' % (b"0" * 64),
+    b'{"schemaVersion":1,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":1},"layers":[]}'
+    % (b"0" * 64),
     b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:../../etc/passwd","size":1},"layers":[]}',
     b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"","size":1},"layers":[]}',
-    b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":-1},"layers":[]}' % (b"0" * 64),
+    b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":-1},"layers":[]}'
+    % (b"0" * 64),
     b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":7,"size":1},"layers":[]}',
-    b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":1},"layers":null}' % (b"0" * 64),
+    b'{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:%s","size":1},"layers":null}'
+    % (b"0" * 64),
     b"[" * 100_000,
     b" " * (5 << 20),
 ]
@@ -150,7 +155,9 @@ def test_a_corrupt_manifest_harms_only_its_model(store, data, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(store.list()) == len(store.list()) == 2
     assert len(caplog.records) == 1, "one warning, however often it is listed"
-    with pytest.raises(CorruptManifest, match=r'^manifest is corrupt: model "broken:latest": .*; create or pull it again') as e:
+    with pytest.raises(
+        CorruptManifest, match=r'^manifest is corrupt: model "broken:latest": .*; create or pull it again'
+    ) as e:
         store.find("broken")
     assert str(store.root) not in str(e.value)
     before = blobs(store)
@@ -170,7 +177,7 @@ def test_a_model_whose_blob_is_missing_or_cut_is_broken_until_it_is_written_agai
         assert len(store.list()) == 2
         damage()
         assert listed(store) == ["mattw/Bare:latest"]
-        with pytest.raises(CorruptManifest, match="is missing|has 12 bytes, not 13"):
+        with pytest.raises(CorruptManifest, match=r"is missing|has 12 bytes, not 13"):
             store.find("Llama3:8B")
         with pytest.raises(StoreError, match="cannot write the manifest of new:latest: blob sha256"):
             store.put_manifest(Name.parse("new"), manifest)
@@ -309,13 +316,13 @@ def test_a_failing_disk_leaves_the_old_manifest(store, monkeypatch):
     for call in ("write", "fsync", "rename"):
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail)
-            with pytest.raises(StoreError, match="^cannot write to the model store: no space left on device$"):
+            with pytest.raises(StoreError, match=r"^cannot write to the model store: no space left on device$"):
                 store.copy("llama3:8b", "mattw/bare")
         assert store.find("mattw/bare").digest == before
         assert problems(store.root) == []
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", fail)
-        with pytest.raises(StoreError, match="^cannot lock the model store"):
+        with pytest.raises(StoreError, match=r"^cannot lock the model store"):
             store.delete("mattw/bare")
 
 

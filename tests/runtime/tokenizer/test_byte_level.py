@@ -66,8 +66,9 @@ def test_a_word_that_is_a_token_needs_no_merges_where_the_name_says_so():
     assert tokenizer_from_metadata(byte_level(pre="gpt-2", **keys)).encode("xyz") == [*b"xyz"]
 
 
-def test_merges_that_are_no_pair_of_tokens_or_make_none_are_skipped():
-    merges = ["a b", "unknown b", "a unknown", "nospace", "c d", "ab " + "c" * 1000]
+@pytest.mark.parametrize("odd", ["unknown b", "a unknown", "nospace", " b", "a ", "", "a  b", "é ", "ab " + "c" * 1000])
+def test_merges_that_are_no_pair_of_tokens_or_make_none_are_skipped(odd):
+    merges = [odd, "c d", "a b"]
     tokenizer = tokenizer_from_metadata(byte_level("a b", merges=merges))
     assert tokenizer.encode("ab") == [256]
     assert tokenizer.encode("cd") == [*b"cd"]

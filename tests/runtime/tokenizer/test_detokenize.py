@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.vocabularies import USER_DEFINED, byte_level, sentencepiece
 
@@ -22,6 +22,7 @@ def streamed(tokenizer, ids):
 
 
 @every_tokenizer
+@settings(deadline=None)
 @given(text=texts)
 def test_any_text_comes_back_from_its_tokens(tokenizer, text):
     expected = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
@@ -31,6 +32,7 @@ def test_any_text_comes_back_from_its_tokens(tokenizer, text):
 
 
 @every_tokenizer
+@settings(deadline=None)
 @given(text=texts, parse=st.booleans())
 def test_any_text_can_be_encoded(tokenizer, text, parse):
     ids = tokenizer.encode(text, parse_special=parse)
@@ -38,6 +40,7 @@ def test_any_text_can_be_encoded(tokenizer, text, parse):
 
 
 @every_tokenizer
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_stream_of_any_tokens_equals_decoding_them_at_once(tokenizer, data):
     ids = data.draw(st.lists(st.integers(0, tokenizer.n_vocab - 1), max_size=30))

@@ -7,7 +7,7 @@ from gristmill.runtime.errors import InvalidFile, InvalidRequest, UnsupportedMod
 from gristmill.runtime.tokenizer import tokenizer_from_metadata
 
 BAD_ARRAYS = {
-    "tokens": [None, [], "abc", 7, b"abc", [1] * 259, ["a", None], {"a": 1}],
+    "tokens": [None, [], "abc", 7, b"abc", [1] * 259, ["a", None], {"a": 1}, ["\ud800"]],
     "token_type": [[], [1], [1] * 260, [1.0] * 259, ["1"] * 259, [True] * 259, [99] * 259, [-1] * 259, 1],
     "scores": [None, [], [0.0], [0.0] * 260, ["0"] * 259, [float("nan")] * 259, [True] * 259, 0.0],
 }
@@ -19,7 +19,7 @@ def test_arrays_that_are_missing_or_do_not_fit_are_refused(key, value):
         tokenizer_from_metadata(sentencepiece(**{key: value}))
 
 
-@pytest.mark.parametrize("merges", [None, "a b", [1], [["a", "b"]], 5])
+@pytest.mark.parametrize("merges", [None, "a b", [1], [["a", "b"]], 5, ["a \ud800"]])
 @pytest.mark.parametrize("make", [byte_level, lambda **keys: sentencepiece(model="gemma4", **keys)])
 def test_merges_that_are_no_list_of_strings_are_refused(make, merges):
     with pytest.raises(InvalidFile, match="merges"):

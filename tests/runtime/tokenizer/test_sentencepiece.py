@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.vocabularies import BYTE, CONTROL, NORMAL, USER_DEFINED, byte_level, metadata, sentencepiece
 
@@ -113,6 +113,7 @@ ALPHABET = "▁a\nb>"
 TOKENS = st.dictionaries(st.text(ALPHABET, min_size=1, max_size=4), st.integers(-3, 3).map(float), max_size=20)
 
 
+@settings(deadline=None)
 @given(TOKENS, st.text(ALPHABET, max_size=40))
 def test_words_merge_as_they_do_within_the_whole_text(scores, text):
     pieces = {piece: i for i, piece in enumerate(scores)}
@@ -121,6 +122,7 @@ def test_words_merge_as_they_do_within_the_whole_text(scores, text):
     assert [piece for word in words for piece in merge(word, priority)] == merge(text, priority)
 
 
+@settings(deadline=None)
 @given(TOKENS, st.text(ALPHABET, max_size=40))
 def test_merging_with_a_heap_equals_looking_for_the_best_pair_each_time(scores, text):
     pieces = {piece: i for i, piece in enumerate(scores)}

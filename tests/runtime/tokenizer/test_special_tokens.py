@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.vocabularies import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, byte_level, sentencepiece
 
@@ -44,8 +44,8 @@ def test_merges_go_across_a_removed_mark():
 
 
 def test_control_tokens_are_never_made_by_merging():
-    vocabulary = byte_level("< s|<s >", token_type=[NORMAL] * 257 + [CONTROL])
-    assert tokenizer_from_metadata(vocabulary).encode("<s>") == [256, ord(">")]
+    vocabulary = byte_level("s o|so s", token_type=[NORMAL] * 257 + [CONTROL])
+    assert tokenizer_from_metadata(vocabulary).encode("sos") == [256, ord("s")]
 
 
 def test_control_tokens_are_those_that_only_a_template_may_write(tokenizer):
@@ -114,6 +114,7 @@ def test_no_tokens_leave_the_text_whole():
     assert list(SpecialTokens({"a": 1}).split("")) == []
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("ab]^-\\", min_size=1, max_size=4), max_size=6), st.text("ab]^-\\", max_size=30))
 def test_splitting_loses_nothing_and_finds_what_a_slow_search_finds(texts, text):
     ids = {token: i for i, token in enumerate(sorted(texts))}
