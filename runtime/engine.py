@@ -164,16 +164,19 @@ class Engine:
             if not 0 <= token < self.tokenizer.n_vocab:
                 raise InvalidRequest(f"token id {token} is outside the vocabulary of {self.tokenizer.n_vocab}")
         if isinstance(prompt, str):
+            if len(prompt) > self.n_ctx * self.tokenizer.max_token_chars:  # so much longer that counting is in vain
+                raise self._too_long(f"{len(prompt)} characters")
             prompt = self.tokenizer.encode(prompt, add_special=not context, parse_special=True)
         tokens = context + prompt
         if not tokens:
             raise InvalidRequest("prompt is empty: there is no token to continue from")
         if len(tokens) >= self.n_ctx:
-            raise InvalidRequest(
-                f"the prompt of {len(tokens)} tokens does not fit into the context of {self.n_ctx}; shorten it, "
-                'or raise "num_ctx"'
-            )
+            raise self._too_long(f"{len(tokens)} tokens")
         return tokens
+
+    def _too_long(self, size: str) -> InvalidRequest:
+        way_out = 'shorten it, or raise "num_ctx"'
+        return InvalidRequest(f"the prompt of {size} does not fit into the context of {self.n_ctx}; {way_out}")
 
 
 def _span(seq: Sequence, n: int) -> Span:

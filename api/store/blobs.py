@@ -115,7 +115,9 @@ class BlobFolder:
         It is copied, not linked: whoever owns the source could change it later. Raises InvalidRequest for other
         content, StoreError when reading or writing fails.
         """
-        if self.size(digest) == source.stat().st_size:
+        with store_errors("read the file"):
+            n_bytes = source.stat().st_size
+        if self.size(digest) == n_bytes:
             self.touch(digest)
             return False
         with self.writer() as writer, store_errors("read the file"), open(source, "rb") as file:

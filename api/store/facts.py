@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeGuard
 
+from gristmill.runtime.errors import ModelError
+
 if TYPE_CHECKING:
     from gristmill.runtime.checkpoint import GgufHeader, TensorInfo, Value
 
@@ -26,7 +28,6 @@ FILE_TYPES: Mapping[int, str] = MappingProxyType(
     | dict(enumerate(("IQ4_NL", "IQ3_S", "IQ3_M", "IQ2_S", "IQ2_M", "IQ4_XS", "IQ1_M", "BF16"), 25))
     | dict(enumerate(("TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0"), 36))
 )
-_CONTROL = 3  # the token type of llama.cpp's LLAMA_TOKEN_TYPE_CONTROL
 _SPLITS_AT_THINK = ("content.split('</think>')", 'content.split("</think>")')
 
 
@@ -71,13 +72,13 @@ class ModelFacts:
 
     @cached_property
     def control_tokens(self) -> frozenset[str]:
-        """Spellings of the vocabulary's control tokens."""
-        metadata = self.metadata
-        tokens, types = metadata.get("tokenizer.ggml.tokens"), metadata.get("tokenizer.ggml.token_type")
-        if not _is_list(tokens) or not _is_list(types):
-            return frozenset()
-        ids = (i for i, kind in enumerate(types) if kind == _CONTROL and i < len(tokens))
-        return frozenset(str(tokens[i]) for i in ids)
+        """Spellings of the tokens that only a template may write; none for a vocabulary that cannot be read."""
+        from gristmill.runtime.tokenizer import control_tokens
+
+        try:
+            return frozenset(control_tokens(self.metadata))
+        except ModelError:
+            return frozenset()  # the runner refuses to load it, and says why
 
     @cached_property
     def bos_token(self) -> str | None:

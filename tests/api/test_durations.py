@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.api.durations import FOREVER, format_duration, parse_duration, parse_keep_alive
@@ -79,11 +79,13 @@ def test_durations_are_written_as_go_does(ns, text):
     assert format_duration(ns) == text
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63) + 1, 2**63 - 1))
 def test_written_durations_are_read_again(ns):
     assert parse_duration(format_duration(ns)) == ns
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("0123456789.+-hmsnuµ x"), max_size=300))
 def test_any_text_is_a_duration_or_refused(text):
     try:

