@@ -44,7 +44,8 @@ async def _receive(request: web.Request, writer: BlobWriter) -> None:
     buffer = bytearray()
     while True:
         try:
-            chunk = await asyncio.wait_for(request.content.readany(), IDLE_S)
+            async with asyncio.timeout(IDLE_S):
+                chunk = await request.content.readany()
         except TimeoutError:
             raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
         buffer += chunk

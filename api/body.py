@@ -21,11 +21,12 @@ from gristmill.runtime.errors import InvalidRequest
 
 from .errors import BodyTimeout, BodyTooLarge, ServerBusy, UnknownCoding
 
-__all__ = ["BodyBudget", "decode_json", "read_json", "refuse_codings"]
+__all__ = ["BODY_BYTES", "BodyBudget", "decode_json", "read_json", "refuse_codings"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 DecodeHook = Callable[[type, Any], Any]
 
+BODY_BYTES = web.RequestKey("body_bytes", int)
 MAX_BODY_BYTES = 128 << 20
 MAX_BODIES_BYTES = 512 << 20
 MAX_DEPTH = 256
@@ -62,7 +63,7 @@ def refuse_codings(request: web.Request) -> None:
 
 
 async def read_json(request: web.Request, kind: type[T], hook: DecodeHook, budget: BodyBudget) -> T:
-    """The body as a ``kind``; its bytes are charged to ``budget`` under ``request["body_bytes"]``.
+    """The body as a ``kind``; its bytes are charged to ``budget`` under ``request[BODY_BYTES]``.
 
     Raises InvalidRequest, BodyTooLarge, BodyTimeout or ServerBusy.
     """
@@ -85,7 +86,7 @@ async def _read(request: web.Request, budget: BodyBudget) -> bytes:
         if not chunk:
             return bytes(body)
         budget.take(len(chunk))
-        request["body_bytes"] = request.get("body_bytes", 0) + len(chunk)
+        request[BODY_BYTES] = request.get(BODY_BYTES, 0) + len(chunk)
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"request body too large (limit {MAX_BODY_BYTES} bytes)")

@@ -190,14 +190,14 @@ class Manager:
 
     def _check_restarts(self, path: Path) -> None:
         """A runner that crashes again and again is not started more often than is good for the machine."""
-        now, starts = time.monotonic(), self._starts.setdefault(path, deque(maxlen=RESTARTS_PER_MINUTE))
-        if len(starts) == RESTARTS_PER_MINUTE and now - starts[0] < 60:
+        now, starts = time.monotonic(), self._starts.setdefault(path, deque(maxlen=RESTARTS_PER_MINUTE + 1))
+        if len(starts) > RESTARTS_PER_MINUTE and now - starts[0] < 60:
             raise RunnerError("model runner has stopped several times within a minute, try again later")
 
     async def _replace(self, model: Loaded) -> None:
         """Make way for a runner with other options, or for one instead of a dead one; running requests finish."""
         if model.runner is not None and not model.runner.alive:
-            self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE)).append(time.monotonic())
+            self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE + 1)).append(time.monotonic())
             log.warning("the runner of %s has died", model.name)
         else:
             model.unloading = True
@@ -237,4 +237,5 @@ class Manager:
                 continue
             timeout = None if math.isinf(next_at) else next_at - time.monotonic()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._changed.wait()

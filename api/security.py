@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "0.0.0.0")
 APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
+CORS = web.RequestKey("cors", dict[str, str])
 METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 STAINLESS = (
     *("Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version"),
@@ -54,7 +55,7 @@ def check_origin(origins: Sequence[str]) -> Middleware:
         if request.method == "OPTIONS":
             allow = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": HEADERS}
             return web.Response(status=204, headers={**cors, **allow, "Access-Control-Max-Age": "43200"})
-        request["cors"] = cors
+        request[CORS] = cors
         return await handler(request)
 
     return middleware
@@ -62,7 +63,7 @@ def check_origin(origins: Sequence[str]) -> Middleware:
 
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: also streams and errors carry the CORS headers."""
-    response.headers.update(request.get("cors", {}))
+    response.headers.update(request.get(CORS, {}))
 
 
 def check_host(bound_to: str) -> Middleware:

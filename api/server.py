@@ -16,6 +16,7 @@ from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.runner.client import Runner
 
 from . import blobs, chat, generate, library
+from .body import BODY_BYTES
 from .errors import error_response
 from .manager import Manager, StartRunner
 from .output import json_response
@@ -99,7 +100,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:
         return error_response(error)
     finally:
-        request.app[SERVICE].bodies.give_back(request.get("body_bytes", 0))
+        request.app[SERVICE].bodies.give_back(request.get(BODY_BYTES, 0))
 
 
 def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:

@@ -54,11 +54,9 @@ async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
 
 async def send_last(lines: Lines) -> web.Response:
     """Only the last of ``lines``, as one JSON object. An error is raised."""
-    last: dict[str, Any] = {}
     async with aclosing(lines):
-        async for last in lines:
-            pass
-    return json_response(last)
+        answers = [line async for line in lines]
+    return json_response(answers[-1])
 
 
 async def _send_rest(request: web.Request, response: web.StreamResponse, lines: Lines) -> None:

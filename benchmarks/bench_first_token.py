@@ -19,24 +19,7 @@ import statistics
 import sys
 import time
 
-WORDS = [
-    "river",
-    "mill",
-    "stone",
-    "grain",
-    "flour",
-    "wheel",
-    "water",
-    "autumn",
-    "farmer",
-    "bread",
-    "oven",
-    "village",
-    "road",
-    "bridge",
-    "winter",
-    "lamp",
-]
+WORDS = ("river", "mill", "stone", "grain", "flour", "wheel", "water", "autumn", "bread", "village", "bridge", "winter")
 
 
 def post(host: str, path: str, body: dict[str, object]) -> http.client.HTTPResponse:
@@ -91,7 +74,8 @@ def main() -> None:
         first = [s[0] for s in samples[host]]
         speed, memory = statistics.median(s[1] for s in samples[host]), resident(host, args.model)
         print(
-            f"{host:24}{statistics.median(first):16.3f}{min(first):8.3f}{max(first):8.3f}{speed:16.1f}{memory / 1e6:12.0f}"
+            f"{host:24}{statistics.median(first):16.3f}{min(first):8.3f}{max(first):8.3f}"
+            f"{speed:16.1f}{memory / 1e6:12.0f}"
         )
         result[host] = {"first_token_s": statistics.median(first), "decode_tok_s": speed, "memory_bytes": memory}
     if args.versus:

@@ -133,7 +133,7 @@ def _finite(values: torch.Tensor) -> torch.Tensor:
     """``values`` for a softmax: where the highest is +Inf, those that are share the whole probability."""
     if values[0] != torch.inf:
         return values
-    return torch.where(values == torch.inf, 0.0, -torch.inf)
+    return torch.where(values == torch.inf, torch.zeros_like(values), torch.full_like(values, -torch.inf))
 
 
 def _first(mask: torch.Tensor) -> int:

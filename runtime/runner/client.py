@@ -119,7 +119,8 @@ class Runner:
         self._pings.append(answer)
         self._send(Ping())
         try:
-            return await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await answer
         except TimeoutError:
             raise RunnerStopped("model runner does not answer") from None
 
@@ -129,7 +130,8 @@ class Runner:
             with contextlib.suppress(RunnerStopped):
                 self._send(Unload())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), UNLOAD_GRACE_S)
+                async with asyncio.timeout(UNLOAD_GRACE_S):
+                    await self.process.wait()
         await self._kill()
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
@@ -149,7 +151,8 @@ class Runner:
     async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float | None) -> Ready:
         while True:
             try:
-                message = await asyncio.wait_for(self._receive(), stall_timeout_s)
+                async with asyncio.timeout(stall_timeout_s):
+                    message = await self._receive()
             except TimeoutError:
                 raise RunnerError(
                     f"timed out waiting for the model to load: no progress for {stall_timeout_s:g} s"

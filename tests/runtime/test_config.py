@@ -33,7 +33,7 @@ def test_defaults_follow_from_what_is_given():
 
 def test_a_number_for_each_layer_counts_as_one_number_when_all_are_equal():
     assert read(**{"attention.head_count_kv": [2, 2]}).n_kv_heads == 2
-    with pytest.raises(UnsupportedModel, match="attention.head_count_kv"):
+    with pytest.raises(UnsupportedModel, match=r"attention.head_count_kv"):
         read(**{"attention.head_count_kv": [2, 4]})
 
 

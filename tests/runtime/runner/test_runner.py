@@ -139,16 +139,20 @@ async def test_an_unknown_architecture_is_refused_by_name(tmp_path):
 
 
 async def test_a_process_that_dies_while_loading_is_an_error(tiny_path):
+    before = set(child_pids())
     starting = asyncio.create_task(Runner.start(Load(path=str(tiny_path))))
-    for _ in range(200):
-        await asyncio.sleep(0.01)
-        children = child_pids()
-        if children:
-            break
-    for pid in children:
+    for pid in await new_children(before):
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(RunnerError, match="terminated while loading: signal 9"):
         await starting
+
+
+async def new_children(before):
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if children := set(child_pids()) - before:
+            return children
+    raise AssertionError("no process was started")
 
 
 def child_pids():
@@ -159,8 +163,7 @@ def child_pids():
 async def test_cancelling_a_load_leaves_no_process(tiny_path):
     before = set(child_pids())
     starting = asyncio.create_task(Runner.start(Load(path=str(tiny_path))))
-    while not set(child_pids()) - before:
-        await asyncio.sleep(0.01)
+    await new_children(before)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

@@ -1,0 +1,83 @@
+"""Runners without a process, for tests of what is in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
+
+from gristmill.runtime.errors import RunnerStopped
+from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.params import Sampling, Usage
+from gristmill.runtime.runner.client import STOPPED
+from gristmill.runtime.runner.messages import Load, Ready
+
+
+class FakeRunner:
+    """Answers every prompt with ``script``; an exception in it is raised, an Event is waited for."""
+
+    def __init__(self, load: Load, script: list[object]):
+        self.load, self.script = load, script
+        self.ready = Ready(
+            n_ctx=load.num_ctx,
+            n_vocab=300,
+            architecture="llama",
+            memory_bytes=1000,
+            weight_bytes=500,
+            kv_bytes=100,
+            load_ns=1,
+            backend="fake",
+        )
+        self.alive, self.closed, self.aborted = True, False, 0
+        self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
+        self.died = asyncio.Event()
+        self.process = SimpleNamespace(pid=0)
+
+    async def submit(
+        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None
+    ) -> AsyncGenerator[Piece | Finished, None]:
+        if not self.alive:
+            raise RunnerStopped(STOPPED)
+        self.prompts.append((prompt, sampling, context or []))
+        done, tokens = False, 0
+        try:
+            for item in self.script:
+                if isinstance(item, asyncio.Event):
+                    await item.wait()
+                elif isinstance(item, Exception):
+                    self.alive = not isinstance(item, RunnerStopped)
+                    done = True
+                    raise item
+                else:
+                    tokens += 1
+                    yield Piece(id=1, text=str(item), tokens=[100 + tokens])
+            done = True
+            usage = Usage(prompt_tokens=3, prompt_ns=30, output_tokens=tokens, output_ns=40)
+            yield Finished(id=1, reason="stop", usage=usage, prompt_ids=[1, 2, 3])
+        finally:
+            self.aborted += not done
+
+    async def close(self) -> None:
+        self.alive, self.closed = False, True
+
+
+class FakeRunners:
+    """A ``start_runner`` that keeps what it started. ``script`` and ``load_error`` count for the next start."""
+
+    def __init__(self, *script: object):
+        self.script: list[object] = list(script or ["Hel", "lo"])
+        self.started: list[FakeRunner] = []
+        self.load_error: Exception | None = None
+        self.loading: asyncio.Event | None = None
+
+    async def __call__(self, load: Load, **options: object) -> FakeRunner:
+        if self.loading is not None:
+            await self.loading.wait()
+        if self.load_error is not None:
+            raise self.load_error
+        self.started.append(FakeRunner(load, self.script))
+        return self.started[-1]
+
+    @property
+    def last(self) -> FakeRunner:
+        return self.started[-1]
