@@ -115,7 +115,7 @@ class Runner:
 
     async def ping(self, timeout_s: float = 10.0) -> Stats:
         """The engine's state. Raises RunnerStopped when the process is dead or does not answer in time."""
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
         self._pings.append(answer)
         self._send(Ping())
         try:
