@@ -4,8 +4,9 @@
 
 Talks to a running server (any with Ollama's API: name another with --versus HOST to alternate the two in one run).
 The model is loaded first. Each run sends a new 20-word prompt with streaming and measures the time to the first
-line that holds text. Memory is `size` of /api/ps: the runner's resident bytes for Gristmill. Prints a table and a
-final JSON line; ratios and medians are what to quote.
+line that holds text. Memory is `size` of /api/ps: the runner's resident bytes for Gristmill. The limit of decoding is the machine's read
+bandwidth, measured in the same run, over the size of the model's file: each token reads all weights once. Prints a
+table and a final JSON line; ratios and medians are what to quote.
 """
 
 from __future__ import annotations
@@ -52,6 +53,26 @@ def resident(host: str, model: str) -> int:
     return next(m["size"] for m in loaded if m["name"].split(":")[0] == model.split(":")[0])
 
 
+def file_bytes(host: str, model: str) -> int:
+    connection = http.client.HTTPConnection(host, timeout=60)
+    connection.request("GET", "/api/tags")
+    stored = json.loads(connection.getresponse().read())["models"]
+    return next(m["size"] for m in stored if m["name"].split(":")[0] == model.split(":")[0])
+
+
+def read_bandwidth() -> float:
+    """Bytes per second that all cores together read from memory, the best of some passes over 512 MB."""
+    import torch
+
+    data = torch.ones(1 << 27)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        data.sum()
+        times.append(time.perf_counter() - start)
+    return data.numel() * 4 / min(times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2")
@@ -78,10 +99,14 @@ def main() -> None:
             f"{speed:16.1f}{memory / 1e6:12.0f}"
         )
         result[host] = {"first_token_s": statistics.median(first), "decode_tok_s": speed, "memory_bytes": memory}
+    bandwidth = read_bandwidth()
+    limit = bandwidth / file_bytes(args.host, args.model)
+    share = result[args.host]["decode_tok_s"] / limit
+    print(f"limit of decoding: {bandwidth / 1e9:.1f} GB/s are {limit:.0f} tok/s; reached: {share:.0%}")
     if args.versus:
         ratio = result[args.host]["first_token_s"] / result[args.versus]["first_token_s"]
         print(f"first token, ratio {args.host} / {args.versus}: {ratio:.2f}")
-    print(json.dumps({"benchmark": "first_token", "model": args.model, "servers": result}))
+    print(json.dumps({"benchmark": "first_token", "model": args.model, "limit_tok_s": limit, "servers": result}))
 
 
 if __name__ == "__main__":

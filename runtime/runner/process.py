@@ -1,7 +1,9 @@
 """The runner: one process that owns one model. Started by ``client.Runner``, speaks ``messages`` on a socket.
 
-The main thread reads messages and tokenizes prompts; the engine's thread runs steps and writes events. The process
-ends when it is told to, when its socket closes, and when its parent dies.
+The main thread loads the model and runs the engine; a second one reads messages and tokenizes prompts. All of torch's
+work stays in one thread, because each thread that computes brings a team of worker threads of its own, and two
+teams on the same cores halve the speed. The process ends when it is told to, when its socket closes, and when its
+parent dies.
 """
 
 from __future__ import annotations
@@ -92,9 +94,8 @@ class RunnerProcess:
         except MemoryError:
             self.connection.send(LoadFailed(error="not enough memory to load the model", kind="ModelError"))
             return
-        threading.Thread(target=self._run_engine, name="engine", daemon=True).start()
-        while (message := self.connection.receive()) is not None and not isinstance(message, Unload):
-            self._handle(message)
+        threading.Thread(target=self._read_messages, name="messages", daemon=True).start()
+        self._run_engine()
 
     def _load(self, load: Load) -> None:
         started = time.monotonic_ns()
@@ -137,16 +138,22 @@ class RunnerProcess:
         return send
 
     def _run_engine(self) -> None:
+        """Until the server has gone. What goes wrong here ends the process: every request in flight is told."""
+        while True:
+            events = self.engine.step(wait=True)
+            if events:
+                self.connection.send(*events)
+
+    def _read_messages(self) -> None:
         try:
-            while True:
-                events = self.engine.step(wait=True)
-                if events:
-                    self.connection.send(*events)
+            while (message := self.connection.receive()) is not None and not isinstance(message, Unload):
+                self._handle(message)
         except OSError:
-            os._exit(0)  # the server has gone
+            pass  # the server has gone
         except BaseException:
-            log.exception("the engine stopped")
-            os._exit(1)  # the server turns this into one clear error for every request in flight
+            log.exception("messages can no longer be read")
+            os._exit(1)
+        os._exit(0)  # nothing to save, and tearing down torch's threads takes a while
 
     def _handle(self, message: ToRunner) -> None:
         if isinstance(message, Submit):
@@ -202,10 +209,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s runner: %(message)s")
     with socket.socket(fileno=args.fd) as sock, contextlib.suppress(OSError):
         RunnerProcess(Connection(sock)).run()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)  # nothing to save, and tearing down torch's threads takes a while
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
