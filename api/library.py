@@ -89,6 +89,7 @@ async def _loaded(service: Service, loaded: Loaded) -> Line | None:
     except (InvalidRequest, ModelError):
         return None  # deleted while it was loaded
     ready = loaded.runner.ready if loaded.runner else None
+    done = loaded.progress if ready is None else None
     return {
         "name": loaded.name,
         "model": loaded.name,
@@ -98,6 +99,7 @@ async def _loaded(service: Service, loaded: Loaded) -> Line | None:
         "expires_at": local_time(datetime.datetime.now(), service.manager.seconds_left(loaded)),
         "size_vram": 0,
         "context_length": ready.n_ctx if ready else loaded.options.num_ctx,
+        **({"loading": {"completed": done.done, "total": done.total}} if done else {}),
     }
 
 

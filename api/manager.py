@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gristmill.runtime.errors import RunnerError
 from gristmill.runtime.runner.client import Runner
-from gristmill.runtime.runner.messages import Load
+from gristmill.runtime.runner.messages import Load, Progress
 
 from .errors import ServerBusy
 from .options import LoadOptions
@@ -34,17 +34,20 @@ StartRunner = Callable[..., Awaitable[Runner]]
 
 @dataclass(eq=False)
 class Loaded:
-    """A model with a runner, or one that is on its way. ``expires_at`` is monotonic, None while it is in use."""
+    """A model with a runner, or one that is on its way: then ``progress`` counts the bytes of its weights.
+
+    ``expires_at`` is monotonic, None while the model is in use.
+    """
 
     path: Path
     name: str
     options: LoadOptions
     keep_alive_s: float
     runner: Runner | None = None
+    progress: Progress | None = None
     n_users: int = 0
     expires_at: float | None = None
     unloading: bool = False
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -179,7 +182,11 @@ class Manager:
         )
         try:
             stall = self.settings.load_timeout_s
-            model.runner = await self._start_runner(load, stall_timeout_s=None if math.isinf(stall) else stall)
+            model.runner = await self._start_runner(
+                load,
+                on_progress=lambda progress: setattr(model, "progress", progress),
+                stall_timeout_s=None if math.isinf(stall) else stall,
+            )
         except BaseException:
             del self._models[path]
             raise

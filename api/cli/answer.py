@@ -37,9 +37,25 @@ def chat_text(chunk: Chunk) -> str:
 
 
 def load_model(client: Client, model: str, keep_alive: str | None = None) -> None:
-    """Loads ``model`` into the server, with a spinner: a generation without a prompt does that."""
-    with progress.spinner("loading model"):
+    """Loads ``model`` into the server, with a bar: a generation without a prompt does that."""
+    with loading(client, model):
         client.post("/api/generate", with_keep_alive({"model": model}, keep_alive))
+
+
+def loading(client: Client, model: str) -> progress.Progress:
+    """A spinner that becomes a bar while the server loads ``model``."""
+
+    def poll() -> tuple[int, int] | None:
+        try:
+            running = client.get("/api/ps").get("models") or []
+        except GristmillError:
+            return None  # the request that waits for the model says what is wrong
+        for row in running:
+            if row.get("loading") and row.get("name") in (model, f"{model}:latest"):
+                return int(row["loading"]["completed"]), int(row["loading"]["total"])
+        return None
+
+    return progress.spinner("loading model", poll)
 
 
 def with_keep_alive(body: dict[str, Any], keep_alive: str | None) -> dict[str, Any]:
@@ -51,14 +67,13 @@ def print_stream(
     text_of: Callable[[Chunk], str],
     writer: Writer,
     answer: Answer,
-    *,
-    phase: str,
+    spinner: progress.Progress,
 ) -> None:
-    """Writes the texts as they come, with a spinner that names ``phase`` before the first one.
+    """Writes the texts as they come; ``spinner`` is shown before the first one.
 
     ``answer`` is filled on the way, so that the caller has the part that came when Ctrl+C ends it.
     """
-    with progress.spinner(phase) as spinner, closing(chunks):
+    with spinner, closing(chunks):
         try:
             for chunk in chunks:
                 spinner.close()

@@ -19,6 +19,7 @@ _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _INTERVAL_S = 0.1
 _ERASE_LINE = "\r\x1b[K"
 _MIN_BAR = 4
+Poll = Callable[[], tuple[int, int] | None]
 
 
 class Bar:
@@ -71,12 +72,14 @@ def time_left(seconds: float) -> str:
 class Progress:
     """A context manager that shows one phase after another, each a spinner or a bar.
 
-    ``keep`` leaves the line of a finished phase on the screen and, off a terminal, prints it once.
+    ``keep`` leaves the line of a finished phase on the screen and, off a terminal, prints it once. ``poll`` is asked
+    before each drawing on a terminal: (completed, total) bytes of the present phase, or None where it does not know.
     """
 
-    def __init__(self, *, keep: bool = True, stream: TextIO | None = None) -> None:
+    def __init__(self, *, keep: bool = True, stream: TextIO | None = None, poll: Poll | None = None) -> None:
         self._stream = stream or sys.stderr
         self._keep = keep
+        self._poll = poll
         self._live = terminal.is_terminal(self._stream)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -128,6 +131,9 @@ class Progress:
 
     def _animate(self) -> None:
         while not self._stopped.is_set():
+            done = self._poll() if self._poll and self._status else None
+            if done:
+                self.show(self._status, *done)
             with self._lock:
                 self._draw()
             self._stopped.wait(_INTERVAL_S)
@@ -142,8 +148,8 @@ class Progress:
         self._stream.flush()
 
 
-def spinner(phase: str) -> Progress:
-    """A spinner that leaves nothing behind: ``with spinner("loading model"): ...``"""
-    progress = Progress(keep=False)
+def spinner(phase: str, poll: Poll | None = None) -> Progress:
+    """A spinner that leaves nothing behind: ``with spinner("loading model"): ...``; a bar once ``poll`` knows."""
+    progress = Progress(keep=False, poll=poll)
     progress.show(phase)
     return progress

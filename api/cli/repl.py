@@ -11,6 +11,7 @@ from . import answer, terminal
 from .client import Client
 from .conversation import Conversation
 from .line_editor import unquoted
+from .progress import spinner
 from .repl_commands import Commands, Leave, View
 
 _LEAVE_HINT = "\nUse Ctrl + d or /bye to exit."
@@ -68,7 +69,7 @@ class Repl:
         chunks = self._client.stream("/api/chat", self._conversation.request(message))
         writer = terminal.answer_writer(sys.stdout, wrap=self._view.word_wrap)
         try:
-            answer.print_stream(chunks, answer.chat_text, writer, reply, phase="reading the prompt")
+            answer.print_stream(chunks, answer.chat_text, writer, reply, spinner("reading the prompt"))
         except KeyboardInterrupt:
             pass
         finally:

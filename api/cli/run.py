@@ -42,7 +42,7 @@ def _answer_once(client: Client, model: str, prompt: str, arguments: Namespace) 
     writer = terminal.answer_writer(sys.stdout, wrap=not arguments.nowordwrap)
     try:
         chunks = client.stream("/api/generate", body)
-        answer.print_stream(chunks, answer.generated_text, writer, reply, phase="loading model")
+        answer.print_stream(chunks, answer.generated_text, writer, reply, answer.loading(client, model))
     finally:
         if reply.text:
             print("\n")

@@ -1,5 +1,6 @@
 """Everything around the models: listing, showing, copying, deleting, blobs; and paths that are not there."""
 
+import asyncio
 import hashlib
 import json
 
@@ -49,6 +50,19 @@ async def test_ps_lists_what_is_loaded_with_its_context(api):
     (model,) = (await get(api, "/api/ps"))["models"]
     assert (model["name"], model["size"], model["size_vram"], model["context_length"]) == ("tiny:latest", 1000, 0, 512)
     assert model["expires_at"] > "2300"
+
+
+async def test_ps_tells_how_far_a_load_has_come(api):
+    api.runners.loading = asyncio.Event()
+    loading = asyncio.create_task(api.json("/api/generate", {"model": "tiny"}))
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if models := (await get(api, "/api/ps"))["models"]:
+            break
+    assert models[0]["loading"] == {"completed": 30, "total": 120}
+    api.runners.loading.set()
+    assert (await loading)["done_reason"] == "load"
+    assert "loading" not in (await get(api, "/api/ps"))["models"][0]
 
 
 async def test_copy_and_delete(api):

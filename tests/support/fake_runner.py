@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 
 from gristmill.runtime.errors import RunnerStopped
 from gristmill.runtime.events import Finished, Piece
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
-from gristmill.runtime.runner.messages import Load, Ready
+from gristmill.runtime.runner.messages import Load, Progress, Ready
 
 
 class FakeRunner:
@@ -70,8 +70,11 @@ class FakeRunners:
         self.load_error: Exception | None = None
         self.loading: asyncio.Event | None = None
 
-    async def __call__(self, load: Load, **options: object) -> FakeRunner:
+    async def __call__(
+        self, load: Load, *, on_progress: Callable[[Progress], None], stall_timeout_s: float | None
+    ) -> FakeRunner:
         if self.loading is not None:
+            on_progress(Progress(done=30, total=120))
             await self.loading.wait()
         if self.load_error is not None:
             raise self.load_error

@@ -1,6 +1,7 @@
 """Spinners and bars: on a terminal, off a terminal, and their figures."""
 
 import io
+import threading
 
 import pytest
 
@@ -81,3 +82,24 @@ def test_a_status_cannot_move_the_cursor():
     with Progress(stream=out) as progress:
         progress.show("a\x1b[2Jb\nc")
     assert out.getvalue() == "a[2Jb c\n"
+
+
+def test_what_is_polled_turns_a_spinner_into_a_bar():
+    terminal, polled = FakeTerminal(), threading.Event()
+
+    def poll():
+        polled.set()
+        return 25, 100
+
+    with Progress(keep=False, stream=terminal, poll=poll) as progress:
+        progress.show("loading model")
+        assert polled.wait(10)
+    assert "loading model:  25% ▕" in terminal.getvalue()
+
+
+def test_polling_without_an_answer_leaves_the_spinner():
+    terminal, polled = FakeTerminal(), threading.Event()
+    with Progress(keep=False, stream=terminal, poll=lambda: polled.set()) as progress:
+        progress.show("loading model")
+        assert polled.wait(10)
+    assert "%" not in terminal.getvalue()
