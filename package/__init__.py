@@ -13,8 +13,8 @@ __all__ = ["FORMATS", "Sampling", "__version__", "open_model", "open_tokenizer"]
 _HOME = {
     "FORMATS": "gristmill.kernels",
     "Sampling": "gristmill.runtime",
-    "open_model": "gristmill.runtime",
-    "open_tokenizer": "gristmill.runtime",
+    "open_model": "gristmill.api.notebook",
+    "open_tokenizer": "gristmill.api.notebook",
 }
 
 
