@@ -67,6 +67,12 @@ class Metadata:
             raise self.refuse(key, f"expected booleans, got {cut(list(value))}")
         return tuple(bool(item) for item in value)
 
+    def unsupported(self, *keys: str) -> None:
+        """Raises UnsupportedModel where one of ``keys`` asks for something: a value other than 0 or false."""
+        for key in keys:
+            if self.get(key):
+                raise self.refuse(key, f"{cut(self.get(key))} is not supported; supported: 0")
+
     def refuse(self, key: str, why: str) -> UnsupportedModel:
         return UnsupportedModel(f"{self.architecture}.{key}: {why}")
 

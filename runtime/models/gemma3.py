@@ -12,9 +12,9 @@ from dataclasses import replace
 from gristmill.kernels.ops import AttentionSpec
 
 from ..config import Metadata, read_decoder_config
-from ..layers import Decoder, Rope
+from ..layers import Attention, Decoder, GatedMlp, Rope, SandwichBlock
 from ..weights import Weights
-from .gemma2 import Block, attention_scale
+from .gemma2 import attention_scale
 
 ARCHITECTURES = ("gemma3",)
 _LAYERS_27B = 62
@@ -29,16 +29,19 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     local_base = meta.number("rope.freq_base_swa", 10000.0, low=1.0)
     full_rope = Rope(weights.ops, config.rope)
     local_rope = Rope(weights.ops, replace(config.rope, base=local_base, scaling="none", factor=1.0))
-    blocks = []
-    for layer in range(config.n_layers):
+
+    def block(layer: int) -> SandwichBlock:
         has_window = windowed[layer] if windowed else (layer + 1) % _FULL_EVERY != 0
         local = has_window and window > 0
         spec = AttentionSpec(scale, window if local else 0)
-        blocks.append(Block(weights, config, layer, local_rope if local else full_rope, spec, qk_norm=True))
+        rope = local_rope if local else full_rope
+        attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm=True)
+        return SandwichBlock(weights, config, layer, attention, GatedMlp(weights, config, layer, "gelu"))
+
     return Decoder(
         weights,
         config,
-        blocks,
+        [block(layer) for layer in range(config.n_layers)],
         embedding_scale=math.sqrt(config.hidden_size),
         final_softcap=meta.number("final_logit_softcapping", 0.0),
     )

@@ -1,17 +1,23 @@
-"""Qwen 2 and 2.5 (arXiv:2407.10671): Llama's block with biases on q, k and v and half-split rotary pairs."""
+"""Qwen 2 and 2.5 (arXiv:2407.10671): Llama's shape with biases on q, k and v and half-split rotary pairs."""
 
 from __future__ import annotations
 
+from gristmill.kernels.ops import AttentionSpec
+
 from ..config import Metadata, read_decoder_config
-from ..layers import Decoder, Rope
+from ..layers import Attention, Decoder, GatedMlp, PreNormBlock, Rope
 from ..weights import Weights
-from .llama import Block
 
 ARCHITECTURES = ("qwen2",)
 
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     config = read_decoder_config(meta, interleaved_rope=False)
+    spec = AttentionSpec(config.attention_scale)
     rope = Rope(weights.ops, config.rope)
-    blocks = [Block(weights, config, layer, rope, scaled_mlp=False) for layer in range(config.n_layers)]
-    return Decoder(weights, config, blocks)
+
+    def block(layer: int) -> PreNormBlock:
+        attention = Attention(weights, config, layer, rope=rope, spec=spec)
+        return PreNormBlock(weights, config, layer, attention, GatedMlp(weights, config, layer, "silu"))
+
+    return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])

@@ -1,0 +1,42 @@
+"""How attention and feed-forward layers meet the residual stream. What they are is the architecture's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..config import DecoderConfig
+from ..weights import Weights
+from .attention import Attention
+from .decoder import Step
+from .norm import RmsNorm
+
+Mlp = Callable[[torch.Tensor], torch.Tensor]
+
+
+class PreNormBlock:
+    """Each layer works on the normalised stream and adds to it: x + layer(norm(x))."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, attention: Attention, mlp: Mlp):
+        self.ops, self.attention, self.mlp = weights.ops, attention, mlp
+        self.attention_norm = RmsNorm(weights, f"blk.{layer}.attn_norm", config.hidden_size, config.norm_eps)
+        self.mlp_norm = RmsNorm(weights, f"blk.{layer}.ffn_norm", config.hidden_size, config.norm_eps)
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        x = self.ops.add(x, self.attention(self.attention_norm(x), step))
+        return self.ops.add(x, self.mlp(self.mlp_norm(x)))
+
+
+class SandwichBlock(PreNormBlock):
+    """What a layer adds is normalised as well: x + norm(layer(norm(x)))."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, attention: Attention, mlp: Mlp):
+        super().__init__(weights, config, layer, attention, mlp)
+        names = (f"blk.{layer}.post_attention_norm", f"blk.{layer}.post_ffw_norm")
+        norms = [RmsNorm(weights, name, config.hidden_size, config.norm_eps) for name in names]
+        self.post_attention_norm, self.post_mlp_norm = norms
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        x = self.ops.add(x, self.post_attention_norm(self.attention(self.attention_norm(x), step)))
+        return self.ops.add(x, self.post_mlp_norm(self.mlp(self.mlp_norm(x))))
