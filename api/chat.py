@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -51,12 +52,13 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
         eos_token=facts.eos_token or "",
         think=check_think(body, run.target),
     )
-    async for event, load_ns in run.events(prompt):
-        if isinstance(event, Piece):
-            if event.text:
-                yield run.line(message=_message(event.text), done=False)
-            continue
-        yield run.line(message=_message(""), done=True, done_reason=event.reason, **run.metrics(event, load_ns))
+    async with aclosing(run.events(prompt)) as events:
+        async for event, load_ns in events:
+            if isinstance(event, Piece):
+                if event.text:
+                    yield run.line(message=_message(event.text), done=False)
+                continue
+            yield run.line(message=_message(""), done=True, done_reason=event.reason, **run.metrics(event, load_ns))
 
 
 def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -49,13 +50,14 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
     prompt = await _prompt(run, body)
-    async for event, load_ns in run.events(prompt, list(body.context)):
-        if isinstance(event, Piece):
-            if event.text:
-                yield run.line(response=event.text, done=False)
-            continue
-        context = {} if body.raw else {"context": event.prompt_ids + run.output_ids}
-        yield run.line(response="", done=True, done_reason=event.reason, **context, **run.metrics(event, load_ns))
+    async with aclosing(run.events(prompt, list(body.context))) as events:
+        async for event, load_ns in events:
+            if isinstance(event, Piece):
+                if event.text:
+                    yield run.line(response=event.text, done=False)
+                continue
+            context = {} if body.raw else {"context": event.prompt_ids + run.output_ids}
+            yield run.line(response="", done=True, done_reason=event.reason, **context, **run.metrics(event, load_ns))
 
 
 async def _prompt(run: Run, body: GenerateRequest) -> str:

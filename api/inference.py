@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,7 +103,7 @@ class Run:
 
     async def events(
         self, prompt: str, context: list[int] | None = None
-    ) -> AsyncIterator[tuple[Piece | Finished, int]]:
+    ) -> AsyncGenerator[tuple[Piece | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took."""
         sampling = sampling_options(self.options)
         async with self.lease() as lease:

@@ -119,8 +119,16 @@ class Manager:
         else:
             await self._unload(model)
 
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more requests, and wait for those that run, but not longer than ``timeout_s``."""
+        self._closing = True
+        busy = [model.idle.wait() for model in self._models.values() if model.n_users]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*busy)
+
     async def close(self) -> None:
-        """Unload everything; requests that still run fail."""
+        """Unload everything; requests that still run fail. May be called twice."""
         self._closing = True
         self._expiry.cancel()
         await asyncio.gather(self._expiry, return_exceptions=True)
@@ -129,6 +137,8 @@ class Manager:
     # -- getting a runner --------------------------------------------------------------------------------------
 
     async def _acquire(self, path: Path, name: str, options: LoadOptions) -> Loaded:
+        if self._closing:
+            raise ServerBusy("the server is stopping")
         model = self._take(path, options)
         if model is not None:
             return model

@@ -27,7 +27,8 @@ from .store import Store
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 10.0
+DRAIN_S = 10.0  # for running requests to end by themselves
+CLOSE_S = 2.0  # for the error lines of the others to be sent
 MAX_LINE_BYTES = 8 << 10
 
 
@@ -112,13 +113,20 @@ def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -
     return 0
 
 
+async def _finish(manager: Manager) -> None:
+    """Requests that do not end in time get an error, because their runners are gone."""
+    await manager.drain(DRAIN_S)
+    await manager.close()
+
+
 async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     """One server, from start to stop."""
+    app = make_app(settings)
     runner = web.AppRunner(
-        make_app(settings),
+        app,
         handler_cancellation=True,  # a client that leaves stops the work
         access_log=None,
-        shutdown_timeout=DRAIN_S,
+        shutdown_timeout=CLOSE_S,
         max_line_size=MAX_LINE_BYTES,
         max_field_size=MAX_LINE_BYTES,
         auto_decompress=False,
@@ -135,5 +143,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
         ready()
         await stop.wait()
         log.info("stopping")
+        await site.stop()
+        await _finish(app[SERVICE].manager)
     finally:
         await runner.cleanup()

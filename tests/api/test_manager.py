@@ -166,6 +166,17 @@ async def test_a_runner_that_stops_under_a_request_frees_its_place(manager, runn
     assert len(runners.started) == 2
 
 
+async def test_draining_waits_for_running_requests_and_takes_no_more(manager):
+    async with manager.lease(A, "a", OPTIONS, None):
+        await manager.drain(0.01)  # it does not end: no longer than this
+        draining = asyncio.create_task(manager.drain(60))
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        with pytest.raises(ServerBusy, match="stopping"):
+            await use(manager, A)
+    await draining
+
+
 async def test_closing_unloads_everything(runners):
     manager = Manager(Settings(), runners)
     await use(manager, A)
