@@ -80,6 +80,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits coun
     (BodyTooLarge, 413),
     (UnknownCoding, 415),
     (InvalidRequest, 400),
+    (TemplateError, 400),  # most often the template says what it does not like about the messages
     (ServerBusy, 503),
 )
 

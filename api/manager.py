@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gristmill.runtime.errors import RunnerError
+from gristmill.runtime.errors import RunnerError, RunnerStopped
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.messages import Load, Progress
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 AUTOMATIC_LIMIT = 3
 RESTARTS_PER_MINUTE = 3
+HEALTH_S = 10.0
 StartRunner = Callable[..., Awaitable[Runner]]
 
 
@@ -101,6 +102,8 @@ class Manager:
         """
         started = time.monotonic_ns()
         model = await self._acquire(path, name, options)
+        while not await self._answers(model):
+            model = await self._acquire(path, name, options)
         try:
             if keep_alive_s is not None:
                 model.keep_alive_s = keep_alive_s
@@ -158,6 +161,21 @@ class Manager:
                 return model
         finally:
             self._n_pending -= 1
+
+    async def _answers(self, model: Loaded) -> bool:
+        """Whether the runner of a model just acquired is well. One that hangs is ended, and given back as dead."""
+        assert model.runner is not None
+        try:
+            await model.runner.ping(HEALTH_S)
+            return True
+        except RunnerStopped:
+            log.warning("the runner of %s does not answer", model.name)
+            self._release(model)
+            await model.runner.close()
+            return False
+        except BaseException:
+            self._release(model)
+            raise
 
     def _take(self, path: Path, options: LoadOptions) -> Loaded | None:
         model = self._models.get(path)

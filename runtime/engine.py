@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_REPEATS = 30  # of one token in a row: a model that is stuck is stopped
+
 
 @dataclass(frozen=True)
 class EngineStats:
@@ -136,9 +138,9 @@ class Engine:
             return [self._fail(seq, str(error))]
         if token in self.tokenizer.eog_ids:
             return self._finish(seq, "stop")
-        seq.tokens.append(token)
+        seq.append(token)
         events: list[Event] = [Piece(id=seq.id, text=seq.text.push(token), tokens=[token])]
-        if seq.text.stopped:
+        if seq.text.stopped or seq.n_repeats > MAX_REPEATS:
             return events + self._finish(seq, "stop")
         if seq.n_output >= seq.max_tokens or len(seq.tokens) >= self.n_ctx:
             return events + self._finish(seq, "length")

@@ -28,6 +28,13 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     started_ns: int = 0
     prompt_done_ns: int = 0
+    n_repeats: int = 0
+
+    def append(self, token: int) -> None:
+        """A newly drawn token. ``n_repeats`` counts how often it has come in a row before."""
+        repeats = self.n_output > 0 and token == self.tokens[-1]
+        self.n_repeats = self.n_repeats + 1 if repeats else 0
+        self.tokens.append(token)
 
     @property
     def n_behind(self) -> int:

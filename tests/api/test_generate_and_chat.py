@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tiny_model import write_tiny_model
 
 from gristmill.runtime.errors import GristmillError, RunnerStopped, UnsupportedModel
 from gristmill.runtime.runner.client import STOPPED
@@ -75,6 +76,16 @@ async def test_the_models_system_text_and_messages_come_first(api):
     own = {"role": "system", "content": "Own."}
     await api.lines("/api/chat", {"model": "poet", "messages": [own, *CHAT["messages"]]})
     assert "Rhyme." not in api.runners.last.prompts[-1][0]
+
+
+async def test_what_a_template_refuses_is_the_requests_error(api, tmp_path, monkeypatch):
+    monkeypatch.setattr("gristmill.api.chat.CHATML_TEMPLATE", "{{ raise_exception('roles must alternate') }}")
+    path = tmp_path / "plain.gguf"
+    digest, _ = api.service.store.blobs.add(write_tiny_model(path, chat_template=None).read_bytes())
+    await api.create("plain", files={"plain.gguf": str(digest)})
+    status, text = await api.error("/api/chat", {**CHAT, "model": "plain"})
+    assert status == 400
+    assert "roles must alternate" in text
 
 
 async def test_a_user_cannot_spell_a_turn(api):

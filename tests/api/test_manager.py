@@ -166,6 +166,15 @@ async def test_a_runner_that_stops_under_a_request_frees_its_place(manager, runn
     assert len(runners.started) == 2
 
 
+async def test_a_runner_that_hangs_is_ended_and_replaced(manager, runners):
+    first = await use(manager, A)
+    first.hangs = True
+    second = await use(manager, A)
+    assert first.closed
+    assert second is not first
+    assert manager.models[0].n_users == 0
+
+
 async def test_draining_waits_for_running_requests_and_takes_no_more(manager):
     async with manager.lease(A, "a", OPTIONS, None):
         await manager.drain(0.01)  # it does not end: no longer than this

@@ -133,6 +133,22 @@ def test_generation_ends_at_max_tokens_with_reason_length_and_counts(tiny):
     assert last.usage.prompt_ns > 0
 
 
+def test_a_model_that_repeats_one_token_is_stopped(tiny):
+    engine = tiny.engine(n_slots=1)
+    forward = engine.forward
+
+    def stuck(spans):
+        logits = forward(spans).clone()
+        logits[:, 10] = 1e6
+        return logits
+
+    engine.forward = stuck
+    engine.submit(1, "stuck", Sampling(temperature=0, max_tokens=200), [])
+    events = drain(engine)[1]
+    assert tokens_of(events) == [10] * 32  # the token, and more than 30 repeats of it
+    assert events[-1].reason == "stop"
+
+
 def test_generation_ends_where_the_context_ends(tiny):
     events = run_one(tiny, "z" * 240, Sampling(temperature=1.0, seed=3, max_tokens=-1))
     assert isinstance(events[-1], Finished)

@@ -29,6 +29,7 @@ class FakeRunner:
             backend="fake",
         )
         self.alive, self.closed, self.aborted = True, False, 0
+        self.hangs = False
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.died = asyncio.Event()
         self.process = SimpleNamespace(pid=0)
@@ -56,6 +57,10 @@ class FakeRunner:
             yield Finished(id=1, reason="stop", usage=usage, prompt_ids=[1, 2, 3])
         finally:
             self.aborted += not done
+
+    async def ping(self, timeout_s: float = 10.0) -> None:
+        if self.hangs or not self.alive:
+            raise RunnerStopped("model runner does not answer")
 
     async def close(self) -> None:
         self.alive, self.closed = False, True

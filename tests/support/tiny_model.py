@@ -27,7 +27,14 @@ def byte_tokens() -> list[str]:
     return [spelling[b] for b in range(256)]
 
 
-def write_tiny_model(path: Path, *, seed: int = 0, context: int = 512, quantize: bool = True) -> Path:
+def write_tiny_model(
+    path: Path,
+    *,
+    seed: int = 0,
+    context: int = 512,
+    quantize: bool = True,
+    chat_template: str | None = CHAT_TEMPLATE,
+) -> Path:
     """Write the model to ``path`` and return it. With ``quantize``, matrices are Q8_0, else F32."""
     import gguf
 
@@ -52,7 +59,8 @@ def write_tiny_model(path: Path, *, seed: int = 0, context: int = 512, quantize:
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_bos_token_id(tokens.index("<|endoftext|>"))
     writer.add_add_bos_token(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
     for name, shape in _shapes(len(tokens)).items():
         scale = 1.0 if len(shape) == 1 else 1.5 / np.sqrt(shape[-1])
         values = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * scale
