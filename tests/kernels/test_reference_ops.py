@@ -150,7 +150,9 @@ def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths,
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_is_the_same_bit_for_bit_in_any_batch(ops):
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+def test_a_row_is_the_same_bit_for_bit_in_any_batch(backend):
+    ops = open_ops(backend)
     x = rand(64, 96)
     w = ops.prepare("w", QTensor.dense(rand(200, 96, seed=1)))
     whole = ops.linear(x, w)
