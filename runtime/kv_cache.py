@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from .config import DecoderConfig
-from .errors import InvalidRequest
+from .errors import InvalidRequest, ModelError
 
 PAGE_SIZE = 16
 KV_DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -26,7 +26,7 @@ class KVCache:
     def allocate(cls, config: DecoderConfig, n_pages: int, kv_type: str, device: torch.device) -> KVCache:
         """Room for ``n_pages`` pages. The operating system gives memory to a page when it is first written.
 
-        Raises InvalidRequest for an unknown ``kv_type``.
+        Raises InvalidRequest for an unknown ``kv_type``, ModelError where the address space is too small.
         """
         if kv_type not in KV_DTYPES:
             raise InvalidRequest(f"kv cache type {kv_type!r} is not supported; supported: {', '.join(KV_DTYPES)}")
@@ -36,7 +36,13 @@ class KVCache:
             shape = (n_slots, config.n_kv_heads, dim)
             return [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
 
-        return cls(layers(config.key_dim), layers(config.value_dim), PAGE_SIZE, n_pages)
+        try:
+            return cls(layers(config.key_dim), layers(config.value_dim), PAGE_SIZE, n_pages)
+        except RuntimeError:
+            size = bytes_per_token(config, kv_type) * n_slots
+            raise ModelError(
+                f"not enough memory for a cache of {n_slots} tokens ({size / 1e9:.1f} GB); lower num_ctx"
+            ) from None
 
     @property
     def n_bytes(self) -> int:

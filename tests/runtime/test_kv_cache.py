@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from gristmill.runtime.errors import InvalidRequest, ModelError
+from gristmill.runtime.kv_cache import PAGE_SIZE, KVCache, bytes_per_token
+
+
+@pytest.mark.parametrize(("kv_type", "n_bytes"), [("f16", 2), ("bf16", 2), ("f32", 4)])
+def test_the_cache_has_a_slot_for_each_token_of_its_pages(tiny, kv_type, n_bytes):
+    config = tiny.decoder.config
+    cache = KVCache.allocate(config, 3, kv_type, torch.device("cpu"))
+    assert len(cache.keys) == len(cache.values) == config.n_layers
+    assert cache.keys[0].shape == (3 * PAGE_SIZE, config.n_kv_heads, config.key_dim)
+    assert cache.keys[0].element_size() == n_bytes
+    assert cache.n_bytes == 3 * PAGE_SIZE * bytes_per_token(config, kv_type)
+
+
+def test_an_unknown_type_is_refused_with_those_that_are_known(tiny):
+    with pytest.raises(InvalidRequest, match="'q3_0' is not supported; supported: f32, f16, bf16"):
+        KVCache.allocate(tiny.decoder.config, 1, "q3_0", torch.device("cpu"))
+
+
+def test_a_cache_that_cannot_be_allocated_names_its_size(tiny):
+    with pytest.raises(ModelError, match=r"not enough memory for a cache of \d+ tokens \([0-9.]+ GB\); lower num_ctx"):
+        KVCache.allocate(tiny.decoder.config, 1 << 50, "f16", torch.device("cpu"))
