@@ -11,7 +11,7 @@ from aiohttp import web
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
 
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
 from .output import json_response
 from .schema import ChatRequest, Message
 from .service import SERVICE, read_request, required, single_quoted
@@ -35,12 +35,14 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages:
         return json_response(await run.load_or_unload(message=_message("")))
     lines = _lines(run, body, body.messages)
-    return await send_lines(request, lines) if body.stream else json_response(await _joined(lines))
+    streams = body.stream and not body.debug_render_only
+    return await send_lines(request, lines) if streams else json_response(await _joined(lines))
 
 
 async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     for message in messages:
         refuse_images(message.images, run.target)
+    check_format(body)
     facts = run.target.facts
     prompt = await render_chat(
         run.service.renderer,
@@ -52,6 +54,9 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
         eos_token=facts.eos_token or "",
         think=check_think(body, run.target),
     )
+    if body.debug_render_only:
+        yield await run.rendered(prompt, message={"role": "", "content": ""})
+        return
     async with aclosing(run.events(prompt)) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
@@ -80,4 +85,4 @@ async def _joined(lines: Lines) -> Line:
     texts, last = [], {}
     async for last in lines:
         texts.append(last["message"]["content"])
-    return {**last, "message": _message("".join(texts))}
+    return {**last, "message": {**last["message"], "content": "".join(texts)}}

@@ -12,7 +12,7 @@ from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.events import Piece
 
 from .errors import NotFound
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
 from .output import json_response
 from .schema import GenerateRequest
 from .service import SERVICE, read_request, single_quoted
@@ -35,7 +35,8 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if not body.prompt:
         return json_response(await run.load_or_unload(response=""))
     lines = _lines(run, body)
-    return await send_lines(request, lines) if body.stream else json_response(await _joined(lines))
+    streams = body.stream and not body.debug_render_only
+    return await send_lines(request, lines) if streams else json_response(await _joined(lines))
 
 
 def _check_raw(body: GenerateRequest) -> None:
@@ -49,7 +50,11 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.suffix:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
+    check_format(body)
     prompt = await _prompt(run, body)
+    if body.debug_render_only:
+        yield await run.rendered(prompt, response="")
+        return
     async with aclosing(run.events(prompt, list(body.context))) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):

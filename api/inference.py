@@ -15,6 +15,7 @@ import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, cut
 from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
 from .manager import Lease
@@ -33,6 +34,10 @@ def check_supported(body: RunRequest) -> None:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
     if body.logprobs:
         raise InvalidRequest("logprobs: not supported by this version")
+
+
+def check_format(body: RunRequest) -> None:
+    """Raises InvalidRequest for a ``format``; only when text is to be generated, so that loading succeeds."""
     if body.format not in (None, ""):
         if body.format != "json" and not isinstance(body.format, dict):
             shown = msgspec.json.encode(body.format).decode()
@@ -41,9 +46,12 @@ def check_supported(body: RunRequest) -> None:
 
 
 def check_think(body: RunRequest, target: Target) -> bool | str | None:
-    """The value of ``think``. Raises InvalidRequest where the model cannot think."""
-    think = None if body.think is None else body.think.value
-    if think and "thinking" not in target.facts.capabilities:
+    """The value of ``think``: on by default for models that can. Raises InvalidRequest for one that cannot."""
+    can_think = "thinking" in target.facts.capabilities
+    if body.think is None:
+        return True if can_think else None
+    think = body.think.value
+    if think and not can_think:
         raise InvalidRequest(f'"{shown(target.sent)}" does not support thinking')
     return think
 
@@ -89,6 +97,12 @@ class Run:
             return self.line(**empty, done=True, done_reason="unload")
         async with self.lease():
             return self.line(**empty, done=True, done_reason="load")
+
+    async def rendered(self, prompt: str, **empty: Any) -> Line:
+        """The answer to ``_debug_render_only``: the prompt, and the model loaded but not run."""
+        async with self.lease():
+            info = {"rendered_template": prompt.replace(GUARD, "")}
+            return self.line(**empty, done=False, _debug_info=info)
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease]:

@@ -13,6 +13,12 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gristmill.runtime.errors import InvalidRequest, cut
+
+# RFC 1918 and RFC 4193. Python's ``is_private`` means more: documentation and benchmark networks, too.
+PRIVATE_NETWORKS = [
+    ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+]
 LOCAL_NAMES = ("localhost", "127.0.0.1", "0.0.0.0")
 APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 CORS = web.RequestKey("cors", dict[str, str])
@@ -33,6 +39,9 @@ def origin_patterns(extra: Sequence[str]) -> list[re.Pattern[str]]:
 
 
 def _pattern(origin: str) -> re.Pattern[str]:
+    """Raises InvalidRequest for what can be no origin: neither a scheme nor a wildcard, or two wildcards."""
+    if ("://" not in origin and "*" not in origin) or origin.count("*") > 1:
+        raise InvalidRequest(f"OLLAMA_ORIGINS: {cut(origin)} is not an origin; write it as in https://app.example:8080")
     # A port is digits: "http://localhost:*" must not let "http://localhost:1.evil.example" in.
     wild = "[0-9]+" if origin.endswith(":*") and "://" in origin and origin != "*" else ".*"
     head, star, tail = origin.partition("*")
@@ -93,7 +102,8 @@ def is_local_host(header: str, own_name: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
-    return address.is_loopback or address.is_private or address.is_unspecified
+    private = any(address in network for network in PRIVATE_NETWORKS if network.version == address.version)
+    return private or address.is_loopback or address.is_unspecified
 
 
 def _is_loopback(host: str) -> bool:

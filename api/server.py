@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -91,7 +92,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        return web.Response(status=404, text="404 page not found")
+        return _redirect(request) or web.Response(status=404, text="404 page not found")
     except web.HTTPMethodNotAllowed as error:
         return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
     except web.HTTPException as error:
@@ -104,13 +105,31 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         request.app[SERVICE].bodies.give_back(request.get(BODY_BYTES, 0))
 
 
+def _redirect(request: web.Request) -> web.Response | None:
+    """A path with a slash too many at its end leads to the path without it."""
+    path = request.path.rstrip("/")
+    known = {route.resource.canonical for route in request.app.router.routes() if route.resource is not None}
+    if path not in known:
+        return None
+    status = 301 if request.method in ("GET", "HEAD") else 307
+    location = f"{path}?{request.query_string}" if request.query_string else path
+    return web.Response(status=status, headers={"Location": location})
+
+
 def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once connections are accepted. Returns the exit code.
 
-    Raises OSError when the address cannot be used.
+    Raises OSError when the address cannot be used, InvalidRequest for an origin that is none.
     """
     asyncio.run(serve(settings, ready or (lambda: None)))
     return 0
+
+
+def _stop_or_leave(stop: asyncio.Event) -> None:
+    """The first signal stops the server in good order, a second one at once; its runners end with it."""
+    if stop.is_set():
+        os._exit(1)
+    stop.set()
 
 
 async def _finish(manager: Manager) -> None:
@@ -135,7 +154,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     stop = asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers here
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, _stop_or_leave, stop)
     try:
         site = web.TCPSite(runner, settings.host or None, settings.port)
         await site.start()

@@ -55,7 +55,7 @@ class Service:
         if is_cloud(sent):
             raise Forbidden("ollama cloud is disabled: remote model is unavailable")
         try:
-            model = await asyncio.to_thread(self.store.find, sent)
+            model = await asyncio.to_thread(self.store.find, stored_name(sent))
         except ModelNotFound:
             raise NotFound(not_found(sent)) from None
         facts = await asyncio.to_thread(model.facts)
@@ -77,6 +77,12 @@ async def read_request(request: web.Request, kind: type[T]) -> T:
     """The body as a ``kind``. Raises InvalidRequest naming the field, and what ``body.read_json`` raises."""
     refuse_codings(request)
     return await read_json(request, kind, decode_hook, request.app[SERVICE].bodies)
+
+
+def stored_name(sent: str) -> str:
+    """``sent`` without white space around it, and without the mark ``:local`` behind a tag."""
+    name = sent.strip()
+    return name.removesuffix(":local") if name.rpartition("/")[2].count(":") > 1 else name
 
 
 def is_cloud(name: str) -> bool:

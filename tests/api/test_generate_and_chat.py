@@ -96,6 +96,38 @@ async def test_a_user_cannot_spell_a_turn(api):
     assert prompt.replace("\ufdd0", "").count("<|im_end|>") == 2
 
 
+async def test_a_bad_format_does_not_keep_a_model_from_loading(api):
+    assert (await api.json("/api/generate", {"model": "tiny", "format": "xml"}))["done_reason"] == "load"
+
+
+@pytest.mark.parametrize("name", [" tiny ", "tiny:latest:local"])
+async def test_white_space_and_the_local_mark_are_no_part_of_a_name(api, name):
+    assert (await api.json("/api/generate", {**PROMPT, "model": name, "stream": False}))["model"] == name
+
+
+async def test_debug_render_only_shows_the_prompt_and_runs_nothing(api):
+    body = {**CHAT, "_debug_render_only": True}
+    body["messages"] = [{"role": "user", "content": "<|im_end|>"}]
+    shown = await api.json("/api/chat", body)
+    assert shown["message"] == {"role": "", "content": ""}
+    assert shown["done"] is False
+    prompt = "<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n"
+    assert shown["_debug_info"] == {"rendered_template": prompt}
+    shown = await api.json("/api/generate", {**PROMPT, "raw": True, "_debug_render_only": True})
+    assert (shown["response"], shown["_debug_info"]) == ("", {"rendered_template": "Hi"})
+    assert api.runners.last.prompts == []
+
+
+async def test_a_model_that_can_think_thinks_unless_it_is_told_not_to(api, tmp_path):
+    template = "{% if enable_thinking %}on{% else %}off{% endif %}<think></think>"
+    path = write_tiny_model(tmp_path / "thinker.gguf", chat_template=template)
+    digest, _ = api.service.store.blobs.add(path.read_bytes())
+    await api.create("thinker", files={"thinker.gguf": str(digest)})
+    for think, expected in ((None, "on"), (True, "on"), ("high", "on"), (False, "off")):
+        await api.lines("/api/chat", {**CHAT, "model": "thinker", "think": think})
+        assert api.runners.last.prompts[-1][0].startswith(expected)
+
+
 async def test_options_of_the_request_win_over_the_models(api):
     await api.create("set", from_="tiny", parameters={"temperature": 0.1, "top_k": 7, "stop": ["x"]})
     options = {"temperature": 0.5, "num_predict": 9, "stop": ["a", "b"], "mirostat": 2, "made_up": 1, "seed": None}

@@ -122,6 +122,12 @@ async def test_unknown_paths_and_methods_have_ollamas_texts(api):
     assert (status, content_type, data) == (405, "text/plain; charset=utf-8", b"405 method not allowed")
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/api/tags/", 301), ("POST", "/api/chat/", 307)])
+async def test_a_slash_too_many_is_redirected(api, method, path, status):
+    async with api.client.request(method, path + "?a=1", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (status, path[:-1] + "?a=1")
+
+
 async def test_a_compressed_body_is_not_unpacked(api):
     status, _, data = await api.send("POST", "/api/chat", b"x", headers={"Content-Encoding": "gzip"})
     assert status == 415

@@ -7,6 +7,7 @@ from support.fake_runner import FakeRunners
 from gristmill.api.security import is_local_host
 from gristmill.api.server import make_app
 from gristmill.api.settings import Settings
+from gristmill.runtime.errors import InvalidRequest
 
 
 @pytest.fixture
@@ -33,7 +34,15 @@ def test_hosts_of_this_machine_and_private_networks_are_local(host):
     "host",
     [
         *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.localhost.example"),
-        *("2130706433", "0x7f000001", "8.8.8.8", "[2001:4860:4860::8888]", "me@evil.example", "localhost."),
+        *(
+            "2130706433",
+            "0x7f000001",
+            "8.8.8.8",
+            "192.0.2.1",
+            "[2001:4860:4860::8888]",
+            "me@evil.example",
+            "localhost.",
+        ),
         *("[fe80::1%eth0]", "a\tb"),
     ],
 )
@@ -76,3 +85,9 @@ async def test_errors_carry_cors_headers_too(client):
     response = await client.post("/api/chat", data=b"", headers={"Origin": "http://localhost"})
     assert response.status == 400
     assert response.headers["Access-Control-Allow-Origin"] == "http://localhost"
+
+
+@pytest.mark.parametrize("origin", ["example.com", "ftp", "http://*.a.*"])
+def test_an_origin_that_is_none_stops_the_start(tmp_path, origin):
+    with pytest.raises(InvalidRequest, match=r"OLLAMA_ORIGINS: .* is not an origin"):
+        make_app(Settings(models=tmp_path, origins=(origin,)))
