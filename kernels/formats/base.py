@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     BlockEncoder = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
+_ALIGNMENT = 4  # bytes of the widest number that a decoder views blocks as
+
+
 @dataclass(frozen=True)
 class Format:
     """A weight format. Rows of a tensor are encoded apart, ``block_elems`` elements into ``block_bytes`` bytes.
@@ -49,7 +52,10 @@ class Format:
         shape = (*rows.shape[:-1], rows.shape[-1] // self.block_bytes * self.block_elems)
         if not rows.numel():
             return rows.new_zeros(shape, dtype=torch.float32)
-        return self.decode_blocks(rows.reshape(-1, self.block_bytes)).reshape(shape)
+        blocks = rows.reshape(-1, self.block_bytes)
+        if blocks.storage_offset() % _ALIGNMENT:
+            blocks = blocks.clone()  # a view of wider numbers must begin at a multiple of their size
+        return self.decode_blocks(blocks).reshape(shape)
 
     def encode(self, x: torch.Tensor, imatrix: torch.Tensor | None = None) -> torch.Tensor:
         """float32 (..., row_elems) -> uint8 (..., row_bytes); ``imatrix`` (row_elems,) weighs the columns.
@@ -59,6 +65,8 @@ class Format:
         if self.encode_blocks is None:
             raise ValueError(f"format {self.name} has no encoder")
         row_bytes = self.row_bytes(x.shape[-1])
+        if not x.numel():
+            return x.new_zeros((*x.shape[:-1], row_bytes), dtype=torch.uint8)
         importance = None if imatrix is None else imatrix.expand(x.shape).reshape(-1, self.block_elems)
         blocks = self.encode_blocks(x.reshape(-1, self.block_elems), importance)
         return blocks.reshape(*x.shape[:-1], row_bytes)

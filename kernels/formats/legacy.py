@@ -67,7 +67,9 @@ def encode_q8_0(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tenso
     _refuse(importance)
     d = x.abs().amax(dim=1, keepdim=True) / 127
     scaled = x * _inverse(d)
-    q = torch.trunc(scaled + torch.copysign(torch.tensor(0.5, device=x.device), scaled))  # halves away from zero
+    whole = torch.trunc(scaled)
+    # Halves go away from zero, as C's roundf does it; adding 0.5 would also lift the number just below a half.
+    q = whole + torch.where((scaled - whole).abs() >= 0.5, scaled.sign(), torch.zeros_like(scaled))
     return torch.cat((put_half(d), q.to(torch.int8).view(torch.uint8)), dim=1)
 
 

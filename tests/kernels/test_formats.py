@@ -122,6 +122,31 @@ def test_what_is_encoded_decodes_to_nearly_the_same(name):
     assert ((back - x).abs() / largest).max().item() <= ENCODING_ERROR.get(name, 0.13)
 
 
+def test_q8_0_rounds_halves_away_from_zero_and_nothing_else_up():
+    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    x = torch.zeros(1, 32)
+    x[0, :6] = torch.tensor([127.0, 0.5, -0.5, below, -below, 2.5])
+    assert FORMATS["Q8_0"].encode(x)[0, 2:8].view(torch.int8).tolist() == [127, 1, -1, 0, 0, 3]
+
+
+def test_bf16_keeps_what_a_nan_says_and_makes_it_quiet():
+    x = np.array([[0x7F800001, 0x7FFFFFFF, 0xFF812345, 0x7F800000]], dtype=np.uint32).view(np.float32)
+    expected = gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16).view(np.uint8)
+    assert torch.equal(FORMATS["BF16"].encode(torch.from_numpy(x)), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_may_begin_at_any_byte(name):
+    rows = random_rows(name, 1)
+    shifted = torch.cat((torch.zeros(1, 1, dtype=torch.uint8), rows), dim=1)[:, 1:]
+    assert same(FORMATS[name].decode(shifted), FORMATS[name].decode(rows))
+
+
+@pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.encode_blocks is not None])
+def test_nothing_encodes_to_nothing(name):
+    assert FORMATS[name].encode(torch.zeros(0, 64)).shape == (0, FORMATS[name].row_bytes(64))
+
+
 @pytest.mark.parametrize("name", EXACT_ENCODERS[2:])
 def test_importance_weights_are_refused_by_the_plain_encoders(name):
     with pytest.raises(ValueError, match="importance"):
