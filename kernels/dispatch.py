@@ -41,9 +41,10 @@ class Graph(Protocol):
 
 
 class Backend(Protocol):
-    """One way to compute on one kind of device."""
+    """One way to compute on one kind of device. ``own_threads``: it does not use torch's."""
 
     name: str
+    own_threads: bool
     kernels: Mapping[KernelKey, Callable[..., Any]]
 
     def prepare(self, name: str, tensor: QTensor, device: torch.device) -> Weight | None:

@@ -8,27 +8,21 @@ other rows of the call (batch invariance).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from .cpu import CpuBackend
 from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
 from .qtensor import QTensor
 from .reference import ReferenceBackend
+from .specs import AttentionSpec, Norm, Projection, Rotation
 
-BACKENDS = ("auto", "reference", "reference-bf16")
-
-
-@dataclass(frozen=True)
-class AttentionSpec:
-    """``window`` 0 is full causal attention, else a query at p sees keys in (p - window, p]. ``softcap`` 0: none."""
-
-    scale: float
-    window: int = 0
-    softcap: float = 0.0
+BACKENDS = ("auto", "cpu", "reference", "reference-bf16")
+log = logging.getLogger(__name__)
 
 
 class Ops:
@@ -43,6 +37,11 @@ class Ops:
     def name(self) -> str:
         return self.table.backends[0].name
 
+    @property
+    def own_threads(self) -> bool:
+        """Whether the work is done by threads that are not torch's."""
+        return self.table.backends[0].own_threads
+
     # -- weights -----------------------------------------------------------------------------------------------
 
     def prepare(self, name: str, tensor: QTensor) -> Weight:
@@ -54,9 +53,29 @@ class Ops:
                 return weight
         raise LookupError(f"no backend takes weight {name} in {tensor.format.name}")
 
-    def linear(self, x: torch.Tensor, w: Weight) -> torch.Tensor:
-        """x (n, in) times w (out, in) transposed -> (n, out)."""
-        return self.table.find("linear", w.stored)(x, w)
+    def linear(
+        self,
+        x: torch.Tensor,
+        w: Weight,
+        *,
+        bias: torch.Tensor | None = None,
+        norm: Norm | None = None,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """norm(x (n, in)) times w (out, in) transposed, plus bias (out,), plus residual (n, out) -> (n, out)."""
+        return self.table.find("linear", w.stored)(x, w, bias, norm, residual)
+
+    def linears(
+        self, x: torch.Tensor, projections: Sequence[Projection], norm: Norm | None = None
+    ) -> list[torch.Tensor]:
+        """``linear`` of one x (n, in) with up to four weights; x is made ready once."""
+        return self.table.find("linears", projections[0].weight.stored)(x, projections, norm)
+
+    def gated_linear(
+        self, x: torch.Tensor, gate: Projection, up: Projection, activation: str, norm: Norm | None = None
+    ) -> torch.Tensor:
+        """activation(linear(x, gate)) * linear(x, up); activation is ``silu`` or ``gelu`` (tanh form)."""
+        return self.table.find("gated_linear", gate.weight.stored)(x, gate, up, activation, norm)
 
     def expert_linear(self, x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Tensor:
         """x (n, k or 1, in), w (n_experts, out, in), experts int64 (n, k) -> (n, k, out): row by row its expert."""
@@ -68,9 +87,9 @@ class Ops:
 
     # -- rows --------------------------------------------------------------------------------------------------
 
-    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        """x (..., d) / sqrt(mean(x^2) + eps) * weight (d,)."""
-        return self.table.find("rms_norm")(x, weight, eps)
+    def rms_norm(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """norm(x (n, d)), plus residual (n, d)."""
+        return self.table.find("rms_norm")(x, norm, residual)
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """x + y, y of x's shape or one row (a bias)."""
@@ -100,23 +119,23 @@ class Ops:
         """positions int64 (n,), inv_freq float64 (dim / 2,) -> cos, sin float32 (n, dim / 2), times magnitude."""
         return self.table.find("rope_angles")(positions, inv_freq, magnitude)
 
-    def rope(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
-        """Rotate the first ``2 * cos.shape[1]`` elements of each head of x (n, n_heads, head_dim).
-
-        Pairs are (2i, 2i + 1) where ``interleaved``, else (i, i + dim / 2).
-        """
-        return self.table.find("rope")(x, cos, sin, interleaved)
-
-    def store_kv(
+    def rope_store(
         self,
+        q: torch.Tensor,
         k: torch.Tensor,
         v: torch.Tensor,
+        rotation: Rotation,
         k_cache: torch.Tensor,
         v_cache: torch.Tensor,
         layout: TokenLayout,
-    ) -> None:
-        """Write k and v (n, n_kv_heads, dim) to rows ``layout.slots`` of the caches (n_slots, n_kv_heads, dim)."""
-        self.table.find("store_kv")(k, v, k_cache, v_cache, layout)
+        norms: tuple[Norm, Norm] | None = None,
+    ) -> torch.Tensor:
+        """Turn q (n, n_heads, k_dim) and k (n, n_kv_heads, k_dim); write k and v to the cache; return the turned q.
+
+        ``norms`` are applied to each head of q and k first. The caches are tensors of ``kernels.kv``; how keys and
+        values lie in them is the backend's business.
+        """
+        return self.table.find("rope_store")(q, k, v, rotation, k_cache, v_cache, layout, norms)
 
     def attention(
         self,
@@ -162,14 +181,23 @@ class Ops:
         return "\n".join(lines)
 
 
-def open_ops(backend: str = "auto", device: torch.device | str = "cpu") -> Ops:
+def open_ops(backend: str = "auto", device: torch.device | str = "cpu", *, n_threads: int = 0) -> Ops:
     """The operators of a backend by name, one of ``BACKENDS``. Raises ValueError for another name.
 
-    ``auto`` keeps weights in bfloat16 where the CPU multiplies bfloat16 natively, else in float32.
+    ``cpu`` are the native kernels, on ``n_threads`` threads (0: as many as this process has cores); ValueError says
+    why where there are none. ``auto`` is ``cpu`` where that works. Else it is the reference with weights in bfloat16
+    where the CPU multiplies bfloat16 natively, else in float32; why is logged once.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} does not exist; known: {', '.join(BACKENDS)}")
     chosen = torch.device(device)
+    if chosen.type == "cpu" and backend in ("auto", "cpu"):
+        try:
+            return Ops([CpuBackend(n_threads)], chosen)
+        except ImportError as error:
+            if backend == "cpu":
+                raise ValueError(str(error)) from None
+            log.warning("%s", error)
     bf16 = backend == "reference-bf16" or (backend == "auto" and _multiplies_bf16(chosen))
     return Ops([ReferenceBackend(torch.bfloat16 if bf16 else torch.float32)], chosen)
 

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import torch
 
+from gristmill.kernels.kv import KV_TYPES, KvType
+
 from .config import DecoderConfig
 from .errors import InvalidRequest, ModelError
 
 PAGE_SIZE = 16
-KV_DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class KVCache:
-    """``keys[layer]`` (n_slots, n_kv_heads, key_dim), ``values[layer]`` (n_slots, n_kv_heads, value_dim)."""
+    """``keys[layer]`` and ``values[layer]`` are cache tensors of ``kernels.kv``: (n_slots, n_kv_heads, width)."""
 
     keys: list[torch.Tensor]
     values: list[torch.Tensor]
@@ -28,13 +29,11 @@ class KVCache:
 
         Raises InvalidRequest for an unknown ``kv_type``, ModelError where the address space is too small.
         """
-        if kv_type not in KV_DTYPES:
-            raise InvalidRequest(f"kv cache type {kv_type!r} is not supported; supported: {', '.join(KV_DTYPES)}")
-        n_slots, dtype = n_pages * PAGE_SIZE, KV_DTYPES[kv_type]
+        kind, n_slots = _kv_type(config, kv_type), n_pages * PAGE_SIZE
 
         def layers(dim: int) -> list[torch.Tensor]:
-            shape = (n_slots, config.n_kv_heads, dim)
-            return [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
+            shape = (n_slots, config.n_kv_heads, kind.width(dim))
+            return [torch.empty(shape, dtype=kind.dtype, device=device) for _ in range(config.n_layers)]
 
         try:
             return cls(layers(config.key_dim), layers(config.value_dim), PAGE_SIZE, n_pages)
@@ -51,5 +50,19 @@ class KVCache:
 
 def bytes_per_token(config: DecoderConfig, kv_type: str) -> int:
     """What one token costs in the cache."""
-    per_layer = config.n_kv_heads * (config.key_dim + config.value_dim)
-    return config.n_layers * per_layer * KV_DTYPES[kv_type].itemsize
+    kind = _kv_type(config, kv_type)
+    per_layer = config.n_kv_heads * (kind.width(config.key_dim) + kind.width(config.value_dim))
+    return config.n_layers * per_layer * kind.dtype.itemsize
+
+
+def _kv_type(config: DecoderConfig, name: str) -> KvType:
+    if name not in KV_TYPES:
+        raise InvalidRequest(f"kv cache type {name!r} is not supported; supported: {', '.join(KV_TYPES)}")
+    kind = KV_TYPES[name]
+    for dim in (config.key_dim, config.value_dim):
+        if dim % kind.multiple:
+            raise InvalidRequest(
+                f"kv cache type {name!r} needs heads of a multiple of {kind.multiple} elements, "
+                f"this model's have {dim}; use f16"
+            )
+    return kind

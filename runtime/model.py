@@ -52,7 +52,7 @@ class Model:
         if bad or not 0 < len(ids) <= self.n_ctx:
             what = f"token id {bad[0]} is outside the vocabulary" if bad else f"{len(ids)} ids do not fit"
             raise InvalidRequest(f"{what}: 1 to {self.n_ctx} ids below {self.decoder.n_vocab} are possible")
-        forward = self._forward(1)
+        forward = self.forward(1)
         pages = list(range(forward.cache.n_pages))
         return forward([Span(list(ids), 0, pages, all_logits=True)])
 
@@ -72,7 +72,7 @@ class Model:
     def engine(self, *, n_slots: int, token_budget: int = 512) -> Engine:
         """An engine with a KV cache for ``n_slots`` sequences of the full context."""
         return Engine(
-            self._forward(n_slots),
+            self.forward(n_slots),
             self.tokenizer,
             n_ctx=self.n_ctx,
             token_budget=token_budget,
@@ -83,7 +83,8 @@ class Model:
         """Which form each weight has in memory and which function serves each operator used so far."""
         return self.ops.explain()
 
-    def _forward(self, n_slots: int) -> Forward:
+    def forward(self, n_slots: int) -> Forward:
+        """The model with a KV cache of its own for ``n_slots`` sequences of the full context."""
         n_pages = n_slots * -(-self.n_ctx // PAGE_SIZE)
         cache = KVCache.allocate(self.decoder.config, n_pages, self.kv_type, self.ops.device)
         return Forward(self.decoder, cache, self.n_ctx)
@@ -96,15 +97,17 @@ def open_model(
     device: str = "cpu",
     n_ctx: int = 0,
     kv_type: str = "f16",
+    n_threads: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Model:
     """Open a GGUF file or a safetensors folder. ``n_ctx`` 0, and more than it was trained on, is the trained context.
 
+    ``n_threads`` 0: as many as this process has physical cores. ``on_progress(done, total)`` counts bytes of weights.
     Raises InvalidFile for malformed files, UnsupportedModel for what cannot be run, and InvalidRequest for an
-    unknown ``backend`` or ``kv_type``. ``on_progress(done, total)`` counts bytes of weights.
+    unknown ``backend`` or ``kv_type``.
     """
     try:
-        ops = open_ops(backend, device)
+        ops = open_ops(backend, device, n_threads=n_threads)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
     checkpoint = open_checkpoint(path)

@@ -49,6 +49,7 @@ class Weights:
             if self.shape(name) and self._checkpoint.tensors[name].format.name not in FORMATS:
                 raise self._wrong_format(name, "the formats of weights")
             self._prepared[name] = self.ops.prepare(name, self._take(name, shape))
+            self._checkpoint.release(name)
         return self._prepared[name]
 
     def vector(self, name: str, *shape: int) -> torch.Tensor:

@@ -29,11 +29,15 @@ class Call:
 class ReferenceBackend:
     """``dtype``: what weights are decoded to, float32 or bfloat16."""
 
+    own_threads = False
+
     def __init__(self, dtype: torch.dtype = torch.float32):
         self.dtype = dtype
         self.name = "reference" if dtype == torch.float32 else "reference-bf16"
         self.kernels: Mapping[KernelKey, Callable[..., Any]] = {
             ("linear", ANY): linear.linear,
+            ("linears", ANY): linear.linears,
+            ("gated_linear", ANY): linear.gated_linear,
             ("expert_linear", ANY): linear.expert_linear,
             ("embedding", ANY): linear.embedding,
             ("rms_norm", ANY): pointwise.rms_norm,
@@ -43,8 +47,7 @@ class ReferenceBackend:
             ("gated", ANY): pointwise.gated,
             ("gather", ANY): pointwise.gather,
             ("rope_angles", ANY): rope.rope_angles,
-            ("rope", ANY): rope.rope,
-            ("store_kv", ANY): attention.store_kv,
+            ("rope_store", ANY): attention.rope_store,
             ("attention", ANY): attention.attention,
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,

@@ -8,33 +8,60 @@ chunks and whatever else is in the batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
+from ..kv import Q8_BLOCK, head_dim
 from ..layout import TokenLayout
+from ..specs import AttentionSpec, Norm, Rotation
 from .linear import ROW_TILE
-
-if TYPE_CHECKING:
-    from ..ops import AttentionSpec
+from .pointwise import rms_norm
+from .rope import rope
 
 KEY_BLOCK = 256
 _LOWEST = -1e30  # a running maximum before any key was seen; finite, so that differences stay numbers
 
 
-def store_kv(
-    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout
-) -> None:
-    k_cache.index_copy_(0, layout.slots, k.to(k_cache.dtype))
-    v_cache.index_copy_(0, layout.slots, v.to(v_cache.dtype))
+def rope_store(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    rotation: Rotation,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    layout: TokenLayout,
+    norms: tuple[Norm, Norm] | None = None,
+) -> torch.Tensor:
+    if norms is not None:
+        q, k = rms_norm(q, norms[0]), rms_norm(k, norms[1])
+    for cache, rows in ((k_cache, rope(k, rotation)), (v_cache, v)):
+        cache.index_copy_(0, layout.slots, _to_q8(rows) if cache.dtype == torch.uint8 else rows.to(cache.dtype))
+    return rope(q, rotation)
+
+
+def _to_q8(rows: torch.Tensor) -> torch.Tensor:
+    """(n, n_heads, d) -> uint8: the codes of a head, then its float16 scales."""
+    blocks = rows.reshape(*rows.shape[:-1], -1, Q8_BLOCK)
+    highest = blocks.abs().amax(-1, keepdim=True)
+    codes = torch.where(highest > 0, blocks * (127.0 / highest), 0.0).round().to(torch.int8).flatten(-2)
+    scales = (highest / 127.0).to(torch.float16).flatten(-2)
+    return torch.cat((codes.view(torch.uint8), scales.contiguous().view(torch.uint8)), dim=-1)
+
+
+def _from_q8(rows: torch.Tensor) -> torch.Tensor:
+    d = head_dim(rows)
+    codes = rows[..., :d].contiguous().view(torch.int8).to(torch.float32)
+    blocks = codes.reshape(*rows.shape[:-1], -1, Q8_BLOCK)
+    scales = rows[..., d:].contiguous().view(torch.float16).to(torch.float32)
+    return (blocks * scales[..., None]).flatten(-2)
 
 
 def attention(
     q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout, spec: AttentionSpec
 ) -> torch.Tensor:
     n_kv_heads, n_heads = k_cache.shape[1], q.shape[1]
-    out = q.new_empty(q.shape[0], n_heads, v_cache.shape[2])
+    out = q.new_empty(q.shape[0], n_heads, head_dim(v_cache))
     starts, lengths = layout.seq_starts.tolist(), layout.context_lens.tolist()
     for i, length in enumerate(lengths):
         n_rows = starts[i + 1] - starts[i]
@@ -64,7 +91,7 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     positions = torch.arange(first, first + _padded(n_rows), device=q.device).repeat_interleave(n_rep)[:, None]
     best = q.new_full((*q.shape[:2], 1), _LOWEST)
     total = q.new_zeros((*q.shape[:2], 1))
-    out = q.new_zeros((*q.shape[:2], pages.v_cache.shape[2]))
+    out = q.new_zeros((*q.shape[:2], head_dim(pages.v_cache)))
     start = max(0, first - spec.window + 1) // KEY_BLOCK * KEY_BLOCK if spec.window else 0
     for block in range(start, pages.length, KEY_BLOCK):
         scores = _scores(q, pages.block(pages.k_cache, block), positions, block, spec)
@@ -109,6 +136,7 @@ class Pages:
         used = self.table[start // self.page_size : -(-stop // self.page_size)]
         paged = cache.view(-1, self.page_size, *cache.shape[1:])
         rows = paged.index_select(0, used).flatten(0, 1)[: stop - start]
-        block = cache.new_zeros((KEY_BLOCK, *cache.shape[1:]), dtype=torch.float32)
+        rows = _from_q8(rows) if rows.dtype == torch.uint8 else rows
+        block = rows.new_zeros((KEY_BLOCK, *rows.shape[1:]), dtype=torch.float32)
         block[: stop - start] = rows
         return block.transpose(0, 1).contiguous()

@@ -7,11 +7,15 @@ and in any batch (measured for float32 and bfloat16 with MKL and oneDNN, and tes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
 from ..dispatch import Weight
 from ..qtensor import QTensor
+from ..specs import Norm, Projection
+from .pointwise import gated, rms_norm
 
 ROW_TILE = 4
 _DECODE_CHUNK_ELEMS = 1 << 22  # decoders need several times their result in scratch, so 16 MiB at a time
@@ -32,8 +36,29 @@ def pad_rows(x: torch.Tensor) -> torch.Tensor:
     return functional.pad(x, (0, 0, 0, -x.shape[0] % ROW_TILE)) if x.shape[0] % ROW_TILE else x
 
 
-def linear(x: torch.Tensor, w: Weight) -> torch.Tensor:
-    return _rows_times(x, w.data)
+def linear(
+    x: torch.Tensor,
+    w: Weight,
+    bias: torch.Tensor | None = None,
+    norm: Norm | None = None,
+    residual: torch.Tensor | None = None,
+) -> torch.Tensor:
+    y = _rows_times(x if norm is None else rms_norm(x, norm), w.data)
+    if bias is not None:
+        y = y + bias
+    return y if residual is None else residual + y
+
+
+def linears(x: torch.Tensor, projections: Sequence[Projection], norm: Norm | None = None) -> list[torch.Tensor]:
+    x = x if norm is None else rms_norm(x, norm)
+    return [linear(x, p.weight, p.bias) for p in projections]
+
+
+def gated_linear(
+    x: torch.Tensor, gate: Projection, up: Projection, activation: str, norm: Norm | None = None
+) -> torch.Tensor:
+    inner, outer = linears(x, (gate, up), norm)
+    return gated(inner, outer, activation)
 
 
 def _rows_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

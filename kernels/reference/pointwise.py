@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from ..specs import Norm
 
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+
+def rms_norm(x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+    y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps) * norm.weight
+    return y if residual is None else residual + y
 
 
 def add(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

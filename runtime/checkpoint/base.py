@@ -65,6 +65,10 @@ class Checkpoint(ABC):
         """
 
     @abstractmethod
+    def release(self, name: str) -> None:
+        """The tensor's bytes are not needed in memory any more; reading them again costs time."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let the files go. May be called twice."""
 

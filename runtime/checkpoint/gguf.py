@@ -98,6 +98,10 @@ class GgufCheckpoint(Checkpoint):
         info = self.tensors[name]
         return self._file.tensor(info.offset, info.n_bytes).view(info.byte_shape)
 
+    def release(self, name: str) -> None:
+        info = self.tensors[name]
+        self._file.release(info.offset, info.n_bytes)
+
     def close(self) -> None:
         self._file.close()
 

@@ -64,6 +64,13 @@ class MappedFile:
                 self._tensor = torch.frombuffer(self.data, dtype=torch.uint8)
         return self._tensor[offset : offset + n_bytes]
 
+    def release(self, offset: int, n_bytes: int) -> None:
+        """Let the system take back the memory of these bytes. They stay readable, from the file."""
+        start = offset + -offset % mmap.PAGESIZE
+        size = (offset + n_bytes - start) // mmap.PAGESIZE * mmap.PAGESIZE
+        if size > 0 and isinstance(self.data.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self.data.obj.madvise(mmap.MADV_DONTNEED, start, size)
+
     def close(self) -> None:
         """Unmap, unless a slice or a tensor is still there: then the last of them does. May be called twice."""
         self._tensor = None

@@ -65,6 +65,9 @@ class SafetensorsCheckpoint(Checkpoint):
     def tensor(self, name: str) -> torch.Tensor:
         return self._recipes[name].tensor()
 
+    def release(self, name: str) -> None:
+        pass  # most tensors are made when they are read, some of them from parts that others need, too
+
     def close(self) -> None:
         for file in self._files:
             file.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from gristmill.kernels.ops import AttentionSpec
+from gristmill.kernels.specs import AttentionSpec, Norm
 
 from ..config import DecoderConfig
 from ..weights import Weights
 from .decoder import Step
-from .linear import Linear
+from .linear import Linear, apply_all
 from .norm import RmsNorm
 from .rope import Rope
 
@@ -40,24 +40,24 @@ class Attention:
         names = names or dict(zip((f"{prefix}attn_{x}" for x in "qkv"), self.sizes, strict=True))
         self.inputs = [Linear(weights, name, size, hidden) for name, size in names.items()]
         self.output = Linear(weights, f"{prefix}attn_output", hidden, config.n_heads * config.value_dim)
-        self.q_norm = self.k_norm = None
+        self.norms: tuple[Norm, Norm] | None = None
         if qk_norm:
-            self.q_norm = RmsNorm(weights, f"{prefix}attn_q_norm", config.key_dim, config.norm_eps)
-            self.k_norm = RmsNorm(weights, f"{prefix}attn_k_norm", config.key_dim, config.norm_eps)
+            q_norm = RmsNorm(weights, f"{prefix}attn_q_norm", config.key_dim, config.norm_eps)
+            k_norm = RmsNorm(weights, f"{prefix}attn_k_norm", config.key_dim, config.norm_eps)
+            self.norms = (q_norm.norm, k_norm.norm)
 
-    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
-        """x (n, hidden) -> (n, hidden); writes this step's keys and values to the cache."""
+    def __call__(self, x: torch.Tensor, step: Step, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """x (n, hidden), which goes through ``norm`` first -> (n, hidden), plus ``residual``.
+
+        Writes this step's keys and values to the cache.
+        """
         c, n = self.config, x.shape[0]
-        parts = [linear(x) for linear in self.inputs]
+        parts = apply_all(self.inputs, x, norm)
         flat_q, flat_k, flat_v = parts if len(parts) == 3 else torch.split(parts[0], self.sizes, dim=1)
         q = flat_q.reshape(n, c.n_heads, c.key_dim)
         k = flat_k.reshape(n, c.n_kv_heads, c.key_dim)
         v = flat_v.reshape(n, c.n_kv_heads, c.value_dim)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        angles = step.angles(self.rope)
-        q, k = self.rope(q, angles), self.rope(k, angles)
         keys, values = step.cache.keys[self.layer], step.cache.values[self.layer]
-        self.ops.store_kv(k, v, keys, values, step.layout)
+        q = self.ops.rope_store(q, k, v, step.rotation(self.rope), keys, values, step.layout, self.norms)
         heads = self.ops.attention(q, keys, values, step.layout, self.spec)
-        return self.output(heads.reshape(n, c.n_heads * c.value_dim))
+        return self.output(heads.reshape(n, c.n_heads * c.value_dim), residual=residual)

@@ -6,26 +6,28 @@ from collections.abc import Callable
 
 import torch
 
+from gristmill.kernels.specs import Norm
+
 from ..config import DecoderConfig
 from ..weights import Weights
 from .attention import Attention
 from .decoder import Step
 from .norm import RmsNorm
 
-Mlp = Callable[[torch.Tensor], torch.Tensor]
+Mlp = Callable[[torch.Tensor, Norm, torch.Tensor | None], torch.Tensor]
 
 
 class PreNormBlock:
     """Each layer works on the normalised stream and adds to it: x + layer(norm(x))."""
 
     def __init__(self, weights: Weights, config: DecoderConfig, layer: int, attention: Attention, mlp: Mlp):
-        self.ops, self.attention, self.mlp = weights.ops, attention, mlp
+        self.attention, self.mlp = attention, mlp
         self.attention_norm = RmsNorm(weights, f"blk.{layer}.attn_norm", config.hidden_size, config.norm_eps)
         self.mlp_norm = RmsNorm(weights, f"blk.{layer}.ffn_norm", config.hidden_size, config.norm_eps)
 
     def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
-        x = self.ops.add(x, self.attention(self.attention_norm(x), step))
-        return self.ops.add(x, self.mlp(self.mlp_norm(x)))
+        x = self.attention(x, step, self.attention_norm.norm, residual=x)
+        return self.mlp(x, self.mlp_norm.norm, x)
 
 
 class SandwichBlock(PreNormBlock):
@@ -38,5 +40,5 @@ class SandwichBlock(PreNormBlock):
         self.post_attention_norm, self.post_mlp_norm = norms
 
     def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
-        x = self.ops.add(x, self.post_attention_norm(self.attention(self.attention_norm(x), step)))
-        return self.ops.add(x, self.post_mlp_norm(self.mlp(self.mlp_norm(x))))
+        x = self.post_attention_norm(self.attention(x, step, self.attention_norm.norm), residual=x)
+        return self.post_mlp_norm(self.mlp(x, self.mlp_norm.norm, None), residual=x)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gristmill.kernels.specs import Rotation
+
 from ..batch import Batch
 from ..config import DecoderConfig
 from ..kv_cache import KVCache
@@ -15,24 +17,24 @@ from .linear import Linear
 from .norm import RmsNorm
 
 if TYPE_CHECKING:
-    from .rope import Angles, Rope
+    from .rope import Rope
 
 Block = Callable[[torch.Tensor, "Step"], torch.Tensor]
 
 
 class Step:
-    """What the blocks of one forward pass share: the tokens' layout, the cache, angles by rope."""
+    """What the blocks of one forward pass share: the tokens' layout, the cache, rotations by rope."""
 
     def __init__(self, batch: Batch, cache: KVCache):
         self.layout = batch.layout
         self.cache = cache
-        self._angles: dict[int, Angles] = {}
+        self._rotations: dict[int, Rotation] = {}
 
-    def angles(self, rope: Rope) -> Angles:
+    def rotation(self, rope: Rope) -> Rotation:
         """Computed by the first layer that asks."""
-        if id(rope) not in self._angles:
-            self._angles[id(rope)] = rope.angles(self.layout.positions)
-        return self._angles[id(rope)]
+        if id(rope) not in self._rotations:
+            self._rotations[id(rope)] = rope.rotation(self.layout.positions)
+        return self._rotations[id(rope)]
 
 
 class Decoder:
@@ -66,5 +68,5 @@ class Decoder:
             x = self.ops.scale(x, self.embedding_scale)
         for block in self.blocks:
             x = block(x, step)
-        logits = self.output(self.norm(self.ops.gather(x, batch.output_rows)))
+        logits = self.output(self.ops.gather(x, batch.output_rows), self.norm.norm)
         return self.ops.softcap(logits, self.final_softcap) if self.final_softcap else logits

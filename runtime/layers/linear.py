@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+
+from gristmill.kernels.specs import Norm, Projection
 
 from ..weights import Weights
 
@@ -31,16 +35,28 @@ class Linear:
         if not scaled:
             weights.ignore(f"{name}.scale")
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x (n, in) -> (n, out)."""
-        y = self.ops.linear(x, self.weight)
-        if self.scale is not None and not self.scale_sum:
-            y = self.ops.scale(y, self.scale)
-        if self.bias is not None:
+    @property
+    def projection(self) -> Projection:
+        """For operators that take several weights; only where there is no scale."""
+        assert self.scale is None
+        return Projection(self.weight, self.bias)
+
+    def __call__(self, x: torch.Tensor, norm: Norm | None = None, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """x (n, in), which goes through ``norm`` first -> (n, out), plus ``residual`` (n, out)."""
+        if self.scale is None:
+            return self.ops.linear(x, self.weight, bias=self.bias, norm=norm, residual=residual)
+        bias_inside = self.bias if self.scale_sum else None
+        y = self.ops.scale(self.ops.linear(x, self.weight, bias=bias_inside, norm=norm), self.scale)
+        if self.bias is not None and not self.scale_sum:
             y = self.ops.add(y, self.bias)
-        if self.scale is not None and self.scale_sum:
-            y = self.ops.scale(y, self.scale)
-        return y
+        return y if residual is None else self.ops.add(residual, y)
+
+
+def apply_all(linears: Sequence[Linear], x: torch.Tensor, norm: Norm | None = None) -> list[torch.Tensor]:
+    """Each of ``linears`` on the same x, together where none has a scale."""
+    if any(linear.scale is not None for linear in linears):
+        return [linear(x, norm) for linear in linears]
+    return linears[0].ops.linears(x, [linear.projection for linear in linears], norm)
 
 
 class ExpertLinear:

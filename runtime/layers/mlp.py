@@ -1,8 +1,13 @@
-"""Gated feed-forward layers (Shazeer, arXiv:2002.05202), dense and with experts (arXiv:2101.03961)."""
+"""Gated feed-forward layers (Shazeer, arXiv:2002.05202), dense and with experts (arXiv:2101.03961).
+
+All are called with x (n, hidden), the norm that x goes through first, and what their output (n, hidden) is added to.
+"""
 
 from __future__ import annotations
 
 import torch
+
+from gristmill.kernels.specs import Norm
 
 from ..config import DecoderConfig, MoeConfig
 from ..weights import Weights
@@ -24,8 +29,12 @@ class GatedMlp:
         self.up = Linear(weights, f"{prefix}ffn_up", ffn, hidden, **options)
         self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, **options)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down(self.ops.gated(self.gate(x), self.up(x), self.activation))
+    def __call__(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+        if self.gate.scale is None and self.up.scale is None:
+            inner = self.ops.gated_linear(x, self.gate.projection, self.up.projection, self.activation, norm)
+        else:
+            inner = self.ops.gated(self.gate(x, norm), self.up(x, norm), self.activation)
+        return self.down(inner, residual=residual)
 
 
 class FusedGatedMlp:
@@ -37,9 +46,9 @@ class FusedGatedMlp:
         self.gate_up = Linear(weights, f"{prefix}ffn_up", 2 * ffn, hidden, scaled=False)
         self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, scaled=False)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=1)
-        return self.down(self.ops.gated(gate, up, self.activation))
+    def __call__(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+        gate, up = self.gate_up(x, norm).chunk(2, dim=1)
+        return self.down(self.ops.gated(gate, up, self.activation), residual=residual)
 
 
 class MoeMlp:
@@ -53,8 +62,10 @@ class MoeMlp:
         self.up = ExpertLinear(weights, f"{prefix}ffn_up_exps", n, ffn, hidden)
         self.down = ExpertLinear(weights, f"{prefix}ffn_down_exps", n, hidden, ffn)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.ops.rms_norm(x, norm)
         shares, experts = self.ops.route(self.router(x), self.moe.n_used, True)
         rows = x[:, None, :]
         inner = self.ops.gated(self.gate(rows, experts), self.up(rows, experts), self.activation)
-        return self.ops.combine(self.down(inner, experts), shares)
+        y = self.ops.combine(self.down(inner, experts), shares)
+        return y if residual is None else self.ops.add(residual, y)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from gristmill.kernels.specs import Norm
+
 from ..weights import Weights
 
 
@@ -12,8 +14,8 @@ class RmsNorm:
 
     def __init__(self, weights: Weights, name: str, dim: int, eps: float):
         self.ops = weights.ops
-        self.weight = weights.vector(f"{name}.weight", dim)
-        self.eps = eps
+        self.norm = Norm(weights.vector(f"{name}.weight", dim), eps)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.ops.rms_norm(x, self.weight, self.eps)
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """x (n, dim), normalised, plus ``residual``. Operators that take ``self.norm`` do this on their way."""
+        return self.ops.rms_norm(x, self.norm, residual)

@@ -14,10 +14,9 @@ import math
 import torch
 
 from gristmill.kernels.ops import Ops
+from gristmill.kernels.specs import Rotation
 
 from ..config import RopeConfig
-
-Angles = tuple[torch.Tensor, torch.Tensor]
 
 
 class Rope:
@@ -38,13 +37,9 @@ class Rope:
             self.magnitude *= 1.0 + 0.1 * math.log(config.factor)
         self.inv_freq = self.inv_freq.to(ops.device)
 
-    def angles(self, positions: torch.Tensor) -> Angles:
-        """cos and sin for positions (n,), shared by all layers of a step."""
-        return self.ops.rope_angles(positions, self.inv_freq, self.magnitude)
-
-    def __call__(self, x: torch.Tensor, angles: Angles) -> torch.Tensor:
-        """x (n, n_heads, head_dim), its first ``dim`` elements turned."""
-        return self.ops.rope(x, *angles, self.interleaved)
+    def rotation(self, positions: torch.Tensor) -> Rotation:
+        """For positions (n,), shared by all layers of a step."""
+        return Rotation(*self.ops.rope_angles(positions, self.inv_freq, self.magnitude), self.interleaved)
 
 
 def _yarn_ramp(config: RopeConfig) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gristmill.kernels.ops import AttentionSpec
+from gristmill.kernels.specs import AttentionSpec
 
 from ..config import DecoderConfig, Metadata, read_decoder_config
 from ..layers import Attention, Decoder, GatedMlp, Rope, SandwichBlock

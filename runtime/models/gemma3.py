@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gristmill.kernels.ops import AttentionSpec
+from gristmill.kernels.specs import AttentionSpec
 
 from ..config import Metadata, read_decoder_config
 from ..layers import Attention, Decoder, GatedMlp, Rope, SandwichBlock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gristmill.kernels.ops import AttentionSpec
+from gristmill.kernels.specs import AttentionSpec
 
 from ..config import Metadata, read_decoder_config
 from ..layers import Attention, Decoder, GatedMlp, MoeMlp, PreNormBlock, Rope

@@ -101,16 +101,23 @@ class RunnerProcess:
         started = time.monotonic_ns()
         import torch  # the slow import happens after the server has seen us start
 
+        from gristmill.kernels.cpu.cores import physical_cores
+
         from ..model import open_model
 
-        torch.set_num_threads(load.num_thread or usable_cores())
+        n_threads = load.num_thread or physical_cores()
+        torch.set_num_threads(n_threads)
         model = open_model(
             load.path,
             backend=load.backend,
             n_ctx=load.num_ctx,
             kv_type=load.kv_type,
+            n_threads=n_threads,
             on_progress=self._progress_sender(),
         )
+        if model.ops.own_threads:
+            # Little is left to torch, and two teams on the same cores slow each other down.
+            torch.set_num_threads(1)
         self.engine = model.engine(n_slots=load.n_slots, token_budget=load.num_batch)
         self.connection.send(
             Ready(
@@ -178,11 +185,6 @@ class RunnerProcess:
                     steps=stats.steps,
                 )
             )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; hyper-threads count, since only the operating system's mask is known."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resident_bytes() -> int:

@@ -4,21 +4,17 @@ import math
 
 import pytest
 import torch
+from support.paged import PAGE, Paged, rand
 
 from gristmill.kernels import FORMATS, QTensor, open_ops
 from gristmill.kernels.layout import TokenLayout
-from gristmill.kernels.ops import AttentionSpec
-
-PAGE = 16
+from gristmill.kernels.reference.rope import rope
+from gristmill.kernels.specs import AttentionSpec, Norm, Rotation
 
 
 @pytest.fixture
 def ops():
     return open_ops("reference")
-
-
-def rand(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 31, 33])
@@ -53,7 +49,7 @@ def test_embedding_returns_rows(ops):
 
 def test_rms_norm_follows_its_formula(ops):
     x, weight = rand(3, 5), rand(5, seed=1)
-    y = ops.rms_norm(x, weight, 1e-5)
+    y = ops.rms_norm(x, Norm(weight, 1e-5))
     for row, out in zip(x.tolist(), y.tolist(), strict=True):
         rms = math.sqrt(sum(v * v for v in row) / 5 + 1e-5)
         assert out == pytest.approx([v / rms * w for v, w in zip(row, weight.tolist(), strict=True)], rel=1e-5)
@@ -64,7 +60,7 @@ def test_rope_turns_pairs_and_leaves_the_rest(ops, interleaved):
     positions, inv_freq = torch.tensor([0, 1, 1000]), torch.tensor([1.0, 0.1], dtype=torch.float64)
     cos, sin = ops.rope_angles(positions, inv_freq, 1.0)
     x = rand(3, 2, 6)
-    y = ops.rope(x, cos, sin, interleaved)
+    y = rope(x, Rotation(cos, sin, interleaved))
     assert torch.equal(y[0], x[0])
     assert torch.equal(y[..., 4:], x[..., 4:])
     for i, frequency in enumerate(inv_freq.tolist()):
@@ -101,43 +97,6 @@ def test_softcap_bends_towards_the_cap(ops):
     torch.testing.assert_close(ops.softcap(torch.tensor([1000.0, 0.0]), 30.0), torch.tensor([30.0, 0.0]))
 
 
-class Paged:
-    """Sequences of given lengths with random pages, and a plain computation of what attention must give."""
-
-    def __init__(self, ops, lengths, new, n_heads=6, n_kv_heads=2, dim=32):
-        n_pages = sum(-(-n // PAGE) for n in lengths)
-        order = torch.randperm(n_pages, generator=torch.Generator().manual_seed(7)).tolist()
-        self.keys = [rand(n, n_kv_heads, dim, seed=10 + i) for i, n in enumerate(lengths)]
-        self.values = [rand(n, n_kv_heads, dim, seed=50 + i) for i, n in enumerate(lengths)]
-        self.q = [rand(n, n_heads, dim, seed=90 + i) for i, n in enumerate(new)]
-        self.k_cache = torch.full((n_pages * PAGE, n_kv_heads, dim), float("nan"))
-        self.v_cache = torch.full((n_pages * PAGE, n_kv_heads, dim), float("nan"))
-        table = torch.zeros(len(lengths), max(-(-n // PAGE) for n in lengths) + 2, dtype=torch.int32)
-        for i, n in enumerate(lengths):
-            pages = [order.pop() for _ in range(-(-n // PAGE))]
-            table[i, : len(pages)] = torch.tensor(pages)
-            slots = torch.tensor([pages[p // PAGE] * PAGE + p % PAGE for p in range(n)])
-            layout = TokenLayout(torch.arange(n), slots, torch.tensor([0, n]), table, torch.tensor([n]), PAGE)
-            ops.store_kv(self.keys[i], self.values[i], self.k_cache, self.v_cache, layout)
-        starts = torch.tensor([0, *torch.tensor(new).cumsum(0).tolist()])
-        unused = torch.zeros(1, dtype=torch.int64)
-        self.layout = TokenLayout(unused, unused, starts, table, torch.tensor(lengths), PAGE)
-
-    def plain(self, i, spec):
-        q, k, v = self.q[i].double(), self.keys[i].double(), self.values[i].double()
-        n_rep = q.shape[1] // k.shape[1]
-        scores = torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(n_rep, 1)) * spec.scale
-        if spec.softcap:
-            scores = torch.tanh(scores / spec.softcap) * spec.softcap
-        at = torch.arange(len(k) - len(q), len(k))[:, None]
-        keys_at = torch.arange(len(k))[None, :]
-        seen = keys_at <= at
-        if spec.window:
-            seen &= keys_at > at - spec.window
-        scores = scores.masked_fill(~seen, float("-inf"))
-        return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v.repeat_interleave(n_rep, 1)).float()
-
-
 @pytest.mark.parametrize(
     "spec",
     [AttentionSpec(0.2), AttentionSpec(0.2, window=1), AttentionSpec(0.2, window=33), AttentionSpec(0.5, softcap=5.0)],
@@ -150,7 +109,7 @@ def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths,
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("backend", ["reference", "reference-bf16"])
 def test_a_row_is_the_same_bit_for_bit_in_any_batch(backend):
     ops = open_ops(backend)
     x = rand(64, 96)
@@ -168,9 +127,9 @@ def test_attention_is_the_same_bit_for_bit_alone_and_in_a_batch_and_in_chunks(op
         layout = TokenLayout(
             both.layout.positions,
             both.layout.slots,
-            torch.tensor([0, 300 - cut]),
+            torch.tensor([0, 300 - cut], dtype=torch.int32),
             both.layout.page_table[:1],
-            torch.tensor([300]),
+            torch.tensor([300], dtype=torch.int32),
             PAGE,
         )
         part = ops.attention(both.q[0][cut:], both.k_cache, both.v_cache, layout, spec)

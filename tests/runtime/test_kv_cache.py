@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,8 +17,13 @@ def test_the_cache_has_a_slot_for_each_token_of_its_pages(tiny, kv_type, n_bytes
     assert cache.n_bytes == 3 * PAGE_SIZE * bytes_per_token(config, kv_type)
 
 
+def test_a_quantized_cache_needs_heads_of_whole_blocks(tiny):
+    with pytest.raises(InvalidRequest, match=r"'q8_0' needs heads of a multiple of 32 elements.*use f16"):
+        KVCache.allocate(replace(tiny.decoder.config, key_dim=24), 1, "q8_0", torch.device("cpu"))
+
+
 def test_an_unknown_type_is_refused_with_those_that_are_known(tiny):
-    with pytest.raises(InvalidRequest, match="'q3_0' is not supported; supported: f32, f16, bf16"):
+    with pytest.raises(InvalidRequest, match="'q3_0' is not supported; supported: f32, f16, bf16, q8_0"):
         KVCache.allocate(tiny.decoder.config, 1, "q3_0", torch.device("cpu"))
 
 

@@ -17,7 +17,7 @@ class Changed:
     """A checkpoint of which some tensors and keys are different, or gone (None)."""
 
     def __init__(self, checkpoint, tensors=(), metadata=()):
-        self.tensor = checkpoint.tensor
+        self.tensor, self.release = checkpoint.tensor, checkpoint.release
         self.tensors = {k: v for k, v in {**checkpoint.tensors, **dict(tensors)}.items() if v is not None}
         self.metadata = {k: v for k, v in {**checkpoint.metadata, **dict(metadata)}.items() if v is not None}
 

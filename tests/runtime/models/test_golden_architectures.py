@@ -21,11 +21,12 @@ NAMES = [
 NMSE_LIMIT = 1e-6
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[(name, backend) for name in NAMES for backend in ("reference", "auto")], ids="-".join)
 def golden(request):
     """(model, token ids, logits)"""
-    data = golden_arrays(f"archs/{request.param}.npz")
-    model = open_model(unpacked(f"archs/{request.param}.gguf.xz"), backend="reference", kv_type="f32")
+    name, backend = request.param
+    data = golden_arrays(f"archs/{name}.npz")
+    model = open_model(unpacked(f"archs/{name}.gguf.xz"), backend=backend, kv_type="f32")
     return model, data["tokens"].tolist(), torch.from_numpy(data["logits"])
 
 

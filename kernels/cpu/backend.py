@@ -1,0 +1,57 @@
+"""The backend that brings the native kernels into the table of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from ..dispatch import ANY, KernelKey, Weight
+from ..qtensor import QTensor
+from .context import CpuContext
+from .memory import Memory
+from .operators import CpuOperators
+from .recorder import CpuGraph, Recorder
+from .weights import pack
+
+_OPERATORS = (
+    "linear",
+    "linears",
+    "gated_linear",
+    "expert_linear",
+    "embedding",
+    "rms_norm",
+    "add",
+    "scale",
+    "softcap",
+    "gated",
+    "gather",
+    "rope_angles",
+    "rope_store",
+    "attention",
+    "route",
+    "combine",
+)
+
+
+class CpuBackend:
+    """All operators, natively: a recorded step never needs Python. Errors are those of ``CpuContext``."""
+
+    own_threads = True
+
+    def __init__(self, n_threads: int = 0, level: str | None = None):
+        self.context = CpuContext(n_threads, level)
+        self.name = f"cpu-{self.context.level}"
+        self._memory = Memory()
+        self._recorder = Recorder(self.context)
+        operators = CpuOperators(self._recorder)
+        self.kernels: Mapping[KernelKey, Callable[..., Any]] = {
+            (name, ANY): getattr(operators, name) for name in _OPERATORS
+        }
+
+    def prepare(self, name: str, tensor: QTensor, device: torch.device) -> Weight:
+        return pack(self.context, self._memory, name, tensor)
+
+    def capture(self, function: Callable[[], Any]) -> CpuGraph:
+        return self._recorder.record(function)

@@ -1,0 +1,149 @@
+// The arguments of every operator, as plain numbers and addresses. Sizes are in elements, strides too.
+// n: tokens (rows). All activations are float32.
+#pragma once
+#include <cstdint>
+
+namespace gristmill {
+
+constexpr int kMaxMatrices = 4, kMaxHeadDim = 1024;
+
+enum Activation : int32_t { kNone = 0, kSilu = 1, kGelu = 2 };
+
+struct Matrix {                 // packed weight (rows, cols) and where its product goes
+    const uint8_t* data;        // panels of 16 rows, see layouts.h
+    const float* bias;          // (rows,) or null
+    float* out;                 // (n, rows)
+    int64_t out_stride;
+    int64_t panel_bytes;
+    int32_t kind;
+    int32_t rows;
+};
+
+// out_i = norm(x) W_i^T + bias_i, or with an activation: out_0 = activation(product 0) * (product 1).
+struct LinearArgs {
+    const float* x;             // (n, cols)
+    int64_t x_stride;
+    const float* norm;          // (cols,) weight of an RMS norm that x goes through first, or null
+    const float* residual;      // (n, rows of matrix 0) added to the result, or null
+    int64_t residual_stride;
+    uint8_t* acts;              // room for the prepared rows of all threads, or null: each thread prepares its own
+    float eps;
+    int32_t n, cols, n_matrices;
+    Activation activation;
+    int32_t block_rows;         // tokens of one item, a multiple of the level's largest tile
+    Matrix matrices[kMaxMatrices];
+};
+
+// Row i of x meets expert experts[i] of the stack: out (n, rows). Pairs are ordered by expert first.
+struct ExpertArgs {
+    const float* x;             // (n_inputs, cols); pair i reads row i / pairs_per_input
+    const int64_t* experts;     // (n,)
+    int32_t* order;             // room for n + 3 * (n_experts + 1) numbers
+    uint8_t* acts;              // room for n + 3 * min(n, n_experts) prepared rows
+    float* out;                 // (n, rows)
+    const uint8_t* data;        // (n_experts) packed matrices
+    int64_t expert_bytes, panel_bytes;
+    int32_t kind, rows, cols, n, n_experts, pairs_per_input;
+};
+
+struct EmbeddingArgs {
+    const int64_t* ids;         // (n,); a row of NaN for an id that is not a row
+    const uint8_t* data;
+    float* out;                 // (n, cols)
+    int64_t panel_bytes;
+    int32_t kind, rows, cols;
+};
+
+// out = rms_norm(x) * weight, plus residual where that is not null.
+struct NormArgs {
+    const float* x;
+    const float* weight;
+    const float* residual;
+    float* out;
+    int64_t x_stride, residual_stride, out_stride;
+    int32_t cols;
+    float eps;
+};
+
+enum PointOp : int32_t { kAdd, kMul, kSoftcap, kGatedSilu, kGatedGelu };
+
+struct PointArgs {              // out (n, cols) = op(x, y); a stride of 0 repeats one row, y_cols 1 one number
+    const float* x;
+    const float* y;
+    float* out;
+    int64_t x_stride, y_stride, out_stride;
+    int32_t cols, y_cols;
+    PointOp op;
+    float factor;               // kMul without y, kSoftcap
+};
+
+struct GatherArgs {
+    const float* x;             // (m, cols)
+    const int64_t* rows;        // (n,)
+    float* out;                 // (n, cols)
+    int64_t x_stride;
+    int32_t cols;
+};
+
+struct AnglesArgs {
+    const int64_t* positions;   // (n,)
+    const double* inv_freq;     // (half,)
+    float* cos;                 // (n, half)
+    float* sin;
+    int32_t half;
+    float magnitude;
+};
+
+enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3 };
+
+// Normalises (where q_norm is not null) and turns q and k, writes k and v to the cache.
+struct RopeStoreArgs {
+    const float *q, *k, *v;     // (n, heads, dim) with a stride between tokens
+    int64_t q_stride, k_stride, v_stride;
+    const float *cos, *sin;     // (n, half)
+    const float *q_norm, *k_norm;
+    const int64_t* slots;       // (n,)
+    uint8_t *k_cache, *v_cache;
+    float* q_out;               // (n, n_heads, k_dim)
+    float eps;
+    int32_t n_heads, n_kv_heads, k_dim, v_dim, half, interleaved;
+    KvType kv_type;
+};
+
+struct AttentionArgs {
+    const float* q;             // (n, n_heads, k_dim)
+    const uint8_t *k_cache, *v_cache;
+    const int32_t* seq_starts;  // (n_seqs + 1,)
+    const int32_t* page_table;  // (n_seqs, max_pages)
+    const int32_t* context_lens;// (n_seqs,)
+    float* out;                 // (n, n_heads, v_dim)
+    float* partial;             // room for n_seqs * n_kv_heads * n_splits states, with one_token only
+    float scale, softcap;
+    int32_t one_token;          // each sequence has one token: items are splits of its keys
+    int32_t n_seqs, max_pages, n_splits, n_heads, n_kv_heads, k_dim, v_dim, window;
+    KvType kv_type;
+};
+
+struct RouteArgs {
+    const float* logits;        // (n, n_experts)
+    float* weights;             // (n, n_used)
+    int64_t* experts;           // (n, n_used)
+    int64_t logits_stride;
+    int32_t n_experts, n_used, normalize;
+};
+
+struct CombineArgs {
+    const float* y;             // (n, n_used, cols)
+    const float* weights;       // (n, n_used)
+    float* out;                 // (n, cols)
+    int32_t n_used, cols;
+};
+
+struct PackArgs {
+    const uint8_t* blocks;      // (rows, row_bytes) as in the file
+    uint8_t* panels;
+    int64_t row_bytes, panel_bytes;
+    int32_t kind, rows, cols;
+};
+
+}  // namespace gristmill

@@ -1,0 +1,102 @@
+#include "emit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "layouts.h"
+#include "pack.h"
+
+namespace gristmill {
+
+namespace {
+
+constexpr int64_t kClaimBytes = 512 << 10;   // of weights that a thread claims at once: about a microsecond of work
+constexpr int32_t kOwnRows = 2;             // up to so many rows, each thread prepares for itself: no barrier
+constexpr int64_t kBlockBytes = 384 << 10;  // of prepared rows that stay in the second cache
+constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
+
+template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, int64_t grain, size_t scratch = 0,
+                                  BeginFn begin = nullptr, CountFn count = nullptr) {
+    static_assert(sizeof(Args) <= kMaxArgs, "raise kMaxArgs");
+    Phase p{begin, run, count, n_items, std::max<int64_t>(1, grain), scratch, {}};
+    std::memcpy(p.args, &args, sizeof(Args));
+    return p;
+}
+
+int64_t panels(int32_t rows) { return (rows + 15) / 16; }
+
+// Claims of about kClaimBytes, but at least eight for each thread.
+int64_t claim(const Context& c, int64_t n_items, int64_t panel_bytes, int64_t n_rows) {
+    int64_t cost = std::max<int64_t>(1, panel_bytes * std::max<int64_t>(1, n_rows / 8));
+    return std::max<int64_t>(1, std::min(kClaimBytes / cost, n_items / (8 * c.pool.n_threads())));
+}
+
+}  // namespace
+
+void emit_linear(Context& c, LinearArgs a, Program& out) {
+    uint32_t kinds = 0;
+    int64_t n_panels = 0, panel_bytes = 0;
+    for (int i = 0; i < a.n_matrices; ++i) {
+        kinds |= 1u << a.matrices[i].kind;
+        panel_bytes = std::max(panel_bytes, a.matrices[i].panel_bytes);
+        if (i == 0 || !a.activation) n_panels += panels(a.matrices[i].rows);
+    }
+    const int32_t n_rows = static_cast<int32_t>(c.level.padded_rows(a.n)), tile = c.level.big_tile;
+    const size_t row_bytes = c.level.acts_bytes(1, a.cols, kinds);
+    a.block_rows = static_cast<int32_t>(std::max<int64_t>(1, kBlockBytes / static_cast<int64_t>(row_bytes) / tile)) * tile;
+    a.block_rows = std::min(a.block_rows, 16 * tile);
+    const bool own = a.n <= kOwnRows;
+    a.acts = own ? nullptr : c.acts.get(row_bytes * n_rows);
+    if (!own) out.push_back(phase(c.level.linear_prepare, a, n_rows, 1 + n_rows / (8 * c.pool.n_threads())));
+    const int64_t per_block = a.block_rows / tile, n_blocks = (c.level.tiles(a.n) + per_block - 1) / per_block;
+    const int64_t n_items = n_blocks * n_panels;
+    out.push_back(phase(c.level.linear, a, n_items, claim(c, n_items, panel_bytes, std::min(n_rows, a.block_rows)),
+                        c.level.linear_scratch(a), own ? c.level.linear_begin : nullptr));
+}
+
+void emit_experts(Context& c, ExpertArgs a, Program& out) {
+    const int32_t busiest = std::min(a.n, a.n_experts), n_rows = a.n + 3 * busiest;
+    a.order = reinterpret_cast<int32_t*>(c.order.get(4 * static_cast<size_t>(a.n + 3 * (a.n_experts + 1))));
+    a.acts = c.acts.get(c.level.acts_bytes(n_rows, a.cols, 1u << a.kind));
+    out.push_back(phase(c.level.expert_order, a, 1, 1));
+    out.push_back(phase(c.level.expert_prepare, a, busiest, 1));
+    const int64_t n_items = busiest * panels(a.rows);
+    out.push_back(phase(c.level.expert, a, n_items, claim(c, n_items, a.panel_bytes, a.n / busiest),
+                        c.level.expert_scratch(a), nullptr, c.level.expert_count));
+}
+
+void emit_embedding(Context& c, const EmbeddingArgs& a, int64_t n, Program& out) {
+    out.push_back(phase(c.level.embedding, a, n, 1, c.level.embedding_scratch(a)));
+}
+
+void emit_attention(Context& c, AttentionArgs a, int64_t n, Program& out) {
+    a.one_token = n == a.n_seqs;
+    a.n_splits = (a.max_pages * 16 + kSplit - 1) / kSplit;
+    const int64_t n_heads = static_cast<int64_t>(a.n_seqs) * a.n_kv_heads;
+    if (!a.one_token) {
+        const int64_t n_items = (n / kQueryTile + a.n_seqs) * a.n_kv_heads;
+        out.push_back(phase(c.level.attention, a, n_items, 1, c.level.attention_scratch(a)));
+        return;
+    }
+    const int64_t n_items = n_heads * a.n_splits;
+    a.partial = reinterpret_cast<float*>(c.partial.get(c.level.state_bytes(a) * static_cast<size_t>(n_items)));
+    out.push_back(phase(c.level.attention, a, n_items, 1, c.level.attention_scratch(a), nullptr, c.level.split_count));
+    if (a.n_splits > 1) out.push_back(phase(c.level.attention_merge, a, n_heads, 1));
+}
+
+void emit_pack(Context&, const PackArgs& a, Program& out) { out.push_back(phase(pack_panels, a, panels(a.rows), 8)); }
+
+template <class Args> void emit_items(Context& c, RunFn run, const Args& args, int64_t n_items, int64_t grain, Program& out) {
+    grain = std::max(grain, n_items / (16 * c.pool.n_threads()));
+    out.push_back(phase(run, args, n_items, grain));
+}
+
+template void emit_items(Context&, RunFn, const NormArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const PointArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const GatherArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const AnglesArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
+
+}  // namespace gristmill

@@ -1,0 +1,282 @@
+// Paged attention with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; FlashAttention).
+//
+// Keys are taken in blocks of 64 and splits of 512 that begin at absolute positions. A split is summed by itself, and
+// splits are merged in their order, so a query's result is the same whether splits ran on one thread or on many,
+// and however the prompt was cut into chunks.
+#pragma once
+
+namespace gristmill { namespace GM_LEVEL {
+
+constexpr int kKeys = 64, kSplit = 512, kQueryTile = 8;
+constexpr float kLowest = -1e30f;   // a maximum before any key was seen; finite, so that differences stay numbers
+
+static inline int padded16(int n) { return (n + 15) / 16 * 16; }
+static inline int padded4(int n) { return (n + 3) / 4 * 4; }
+
+// Queries of one KV head: rows are (token, head of the group), padded to 4.
+struct QueryTile {
+    int n_rows, padded;             // n_tokens * n_rep
+    int first_position, n_rep;
+    const int32_t* pages;           // of the sequence
+    int kv_head;
+    int position(int row) const { return first_position + row / n_rep; }
+    int last_position() const { return position(n_rows - 1); }
+};
+
+struct State {                      // of the rows over some keys: highest score, sum of weights, weighted values
+    float* best;
+    float* total;
+    float* out;                     // (padded rows, v_dim padded to 16)
+    int stride;
+    State(float* p, int rows, int v_dim) : best(p), total(p + rows), out(p + 2 * rows), stride(padded16(v_dim)) {}
+    static size_t floats(int rows, int v_dim) { return static_cast<size_t>(rows) * (2 + padded16(v_dim)); }
+    void clear(int rows) const {
+        for (int r = 0; r < rows; ++r) best[r] = kLowest, total[r] = 0.0f;
+        for (int i = 0; i < rows * stride; i += 16) store_f(out + i, set_f(0.0f));
+    }
+};
+
+struct AttentionScratch {
+    float* queries;                 // (k_dim, padded rows)
+    float* scores;                  // (padded rows, 64)
+    float* states[2];
+    AttentionScratch(uint8_t* p, int rows, const AttentionArgs& a) {
+        queries = reinterpret_cast<float*>(p);
+        scores = queries + static_cast<size_t>(rows) * padded16(a.k_dim);
+        states[0] = scores + static_cast<size_t>(rows) * kKeys;
+        states[1] = states[0] + State::floats(rows, a.v_dim);
+    }
+    static size_t bytes(int rows, const AttentionArgs& a) {
+        return 4 * (static_cast<size_t>(rows) * (padded16(a.k_dim) + kKeys) + 2 * State::floats(rows, a.v_dim));
+    }
+};
+
+static inline int tile_rows(const AttentionArgs& a) {
+    return padded4((a.one_token ? 1 : kQueryTile) * (a.n_heads / a.n_kv_heads));
+}
+static size_t attention_scratch(const AttentionArgs& a) { return AttentionScratch::bytes(tile_rows(a), a); }
+
+// Scores of kR rows from row r against kP pages.
+template <class Kv, int kR, int kP>
+static inline void score_pages(const uint8_t* const* heads, const float* q, int padded, int k_dim, float* scores) {
+    F acc[kR][kP];
+    for (int r = 0; r < kR; ++r)
+        for (int p = 0; p < kP; ++p) acc[r][p] = set_f(0.0f);
+    for (int i = 0; i < k_dim; ++i, q += padded) {
+        F k[kP];
+        for (int p = 0; p < kP; ++p) k[p] = Kv::load_k(heads[p], i, k_dim);
+        for (int r = 0; r < kR; ++r)
+            for (int p = 0; p < kP; ++p) acc[r][p] = fma(k[p], set_f(q[r]), acc[r][p]);
+    }
+    for (int r = 0; r < kR; ++r)
+        for (int p = 0; p < kP; ++p) store_f(scores + r * kKeys + 16 * p, acc[r][p]);
+}
+
+// Turns a row's scores into weights; returns by how much what was summed so far fades.
+static inline float soften(const AttentionArgs& a, float* scores, int first, int last, float& best, float& total) {
+    F s[kKeys / 16];
+    F highest = set_f(-__builtin_inff());
+    for (int p = 0; p < kKeys / 16; ++p) {
+        s[p] = mul(load_f(scores + 16 * p), set_f(a.scale));
+        if (a.softcap != 0.0f) s[p] = mul(tanh_f(div(s[p], set_f(a.softcap))), set_f(a.softcap));
+        s[p] = keep(s[p], first - 16 * p, last - 16 * p, -__builtin_inff());
+        highest = max(highest, s[p]);
+    }
+    float now = max_f(highest);
+    now = now > best ? now : best;
+    F sum = set_f(0.0f);
+    for (int p = 0; p < kKeys / 16; ++p) {
+        s[p] = exp_f(sub(s[p], set_f(now)));
+        store_f(scores + 16 * p, s[p]);
+        sum = add(sum, s[p]);
+    }
+    float fade = now == best ? 1.0f : lane0(exp_f(set_f(best - now)));
+    total = total * fade + sum_f(sum);
+    best = now;
+    return fade;
+}
+
+// out (kR rows) += weights (kR, n_keys) times values, kD vectors of 16 elements from element i on.
+template <class Kv, int kR, int kD>
+static inline void add_values(const uint8_t* const* heads, int n_keys, const float* weights, int i, int v_dim,
+                              float* out, int stride) {
+    F acc[kR][kD];
+    for (int r = 0; r < kR; ++r)
+        for (int d = 0; d < kD; ++d) acc[r][d] = load_f(out + r * stride + i + 16 * d);
+    for (int key = 0; key < n_keys; ++key) {
+        F v[kD];
+        for (int d = 0; d < kD; ++d) v[d] = Kv::load_v(heads[key / 16], key % 16, i + 16 * d, v_dim);
+        for (int r = 0; r < kR; ++r)
+            for (int d = 0; d < kD; ++d) acc[r][d] = fma(v[d], set_f(weights[r * kKeys + key]), acc[r][d]);
+    }
+    for (int r = 0; r < kR; ++r)
+        for (int d = 0; d < kD; ++d) store_f(out + r * stride + i + 16 * d, acc[r][d]);
+}
+
+// One block of 64 keys from `block` on.
+template <class Kv> static void attend_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
+                                             int block, State state) {
+    const int64_t k_head = Kv::head_bytes(a.k_dim), v_head = Kv::head_bytes(a.v_dim);
+    const int last = t.last_position() + 1 - block, n_keys = last < kKeys ? last : kKeys;
+    const uint8_t *keys[4], *values[4];
+    for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: they stand for the first
+        int64_t page = t.pages[block / 16 + (16 * p < n_keys ? p : 0)];
+        keys[p] = a.k_cache + (page * a.n_kv_heads + t.kv_head) * k_head;
+        values[p] = a.v_cache + (page * a.n_kv_heads + t.kv_head) * v_head;
+    }
+    int r = 0;
+    for (; r + 8 <= t.padded; r += 8)
+        for (int p = 0; p < 4; p += 2)
+            score_pages<Kv, 8, 2>(keys + p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
+    for (; r < t.padded; r += 4)
+        score_pages<Kv, 4, 4>(keys, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
+    for (r = 0; r < t.n_rows; ++r) {
+        int position = t.position(r), first = a.window ? position - a.window + 1 - block : 0;
+        float fade = soften(a, s.scores + r * kKeys, first, position + 1 - block, state.best[r], state.total[r]);
+        if (fade != 1.0f)
+            for (int i = 0; i < state.stride; i += 16)
+                store_f(state.out + r * state.stride + i, mul(load_f(state.out + r * state.stride + i), set_f(fade)));
+    }
+    for (; r < t.padded; ++r)
+        for (int p = 0; p < 4; ++p) store_f(s.scores + r * kKeys + 16 * p, set_f(0.0f));
+    for (r = 0; r < t.padded; r += 4) {
+        float *weights = s.scores + r * kKeys, *out = state.out + r * state.stride;
+        int i = 0;
+        for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+        for (; i < a.v_dim; i += 16) add_values<Kv, 4, 1>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+    }
+}
+
+// Keys of one split. Windows cut off what lies wholly before them.
+template <class Kv> static void attend_split(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
+                                             int split, State state) {
+    state.clear(t.padded);
+    int first = split * kSplit, end = first + kSplit, oldest = a.window ? t.first_position - a.window + 1 : 0;
+    if (oldest > first) first = oldest / kKeys * kKeys;
+    if (end > t.last_position() + 1) end = t.last_position() + 1;
+    for (int block = first; block < end; block += kKeys) attend_block<Kv>(a, t, s, block, state);
+}
+
+// total = total and more, row by row.
+static void merge(State total, State more, int n_rows, int v_dim) {
+    for (int r = 0; r < n_rows; ++r) {
+        float best = total.best[r] > more.best[r] ? total.best[r] : more.best[r];
+        F x = exp_f(set_f(total.best[r] - best)), y = exp_f(set_f(more.best[r] - best));
+        total.best[r] = best;
+        total.total[r] = total.total[r] * lane0(x) + more.total[r] * lane0(y);
+        for (int i = 0; i < padded16(v_dim); i += 16) {
+            float* out = total.out + r * total.stride + i;
+            store_f(out, fma(load_f(more.out + r * more.stride + i), y, mul(load_f(out), x)));
+        }
+    }
+}
+
+static inline int first_split(const AttentionArgs& a, int position) {
+    return a.window && position - a.window + 1 > 0 ? (position - a.window + 1) / kSplit : 0;
+}
+
+static void load_queries(const AttentionArgs& a, const QueryTile& t, int row, float* queries) {
+    for (int r = 0; r < t.padded; ++r) {
+        int head = t.kv_head * t.n_rep + r % t.n_rep;
+        const float* q = a.q + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + head) * a.k_dim;
+        for (int i = 0; i < a.k_dim; ++i) queries[i * t.padded + r] = r < t.n_rows ? q[i] : 0.0f;
+    }
+}
+
+static void write_heads(const AttentionArgs& a, const QueryTile& t, int row, State state) {
+    for (int r = 0; r < t.n_rows; ++r) {
+        int head = t.kv_head * t.n_rep + r % t.n_rep;
+        float* out = a.out + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + head) * a.v_dim;
+        F total = set_f(state.total[r]);
+        for (int i = 0; i < a.v_dim; i += 16)
+            store_part(out + i, div(load_f(state.out + r * state.stride + i), total), a.v_dim - i < 16 ? a.v_dim - i : 16);
+    }
+}
+
+static QueryTile query_tile(const AttentionArgs& a, int seq, int row, int n_tokens, int kv_head) {
+    int n_rep = a.n_heads / a.n_kv_heads, n_rows = n_tokens * n_rep;
+    int first = a.context_lens[seq] - (a.seq_starts[seq + 1] - row);
+    return {n_rows, padded4(n_rows), first, n_rep, a.page_table + static_cast<int64_t>(seq) * a.max_pages, kv_head};
+}
+
+// Items: tiles of a sequence's tokens, by KV head.
+template <class Kv> static void attend_tiles(const AttentionArgs& a, Scratch scratch, int64_t first, int64_t last) {
+    AttentionScratch s(scratch.data, tile_rows(a), a);
+    for (int64_t item = first; item < last; ++item) {
+        int tile = static_cast<int>(item / a.n_kv_heads), seq = 0;
+        auto n_tiles = [&](int i) { return (a.seq_starts[i + 1] - a.seq_starts[i] + kQueryTile - 1) / kQueryTile; };
+        while (seq < a.n_seqs && tile >= n_tiles(seq)) tile -= n_tiles(seq++);
+        if (seq == a.n_seqs) return;    // the number of items is an upper bound
+        int row = a.seq_starts[seq] + tile * kQueryTile, left = a.seq_starts[seq + 1] - row;
+        QueryTile t = query_tile(a, seq, row, left < kQueryTile ? left : kQueryTile, static_cast<int>(item % a.n_kv_heads));
+        load_queries(a, t, row, s.queries);
+        State total(s.states[0], t.padded, a.v_dim), more(s.states[1], t.padded, a.v_dim);
+        const int begin = first_split(a, t.first_position);
+        attend_split<Kv>(a, t, s, begin, total);
+        for (int split = begin + 1; split * kSplit <= t.last_position(); ++split) {
+            attend_split<Kv>(a, t, s, split, more);
+            merge(total, more, t.n_rows, a.v_dim);
+        }
+        write_heads(a, t, row, total);
+    }
+}
+
+static int64_t split_count(const void* args) {
+    const AttentionArgs& a = *static_cast<const AttentionArgs*>(args);
+    int longest = 0;
+    for (int i = 0; i < a.n_seqs; ++i) longest = a.context_lens[i] > longest ? a.context_lens[i] : longest;
+    return static_cast<int64_t>((longest + kSplit - 1) / kSplit) * a.n_seqs * a.n_kv_heads;
+}
+
+// Items: (split, sequence, KV head) where every sequence has one token; merged by attention_merge.
+template <class Kv> static void attend_splits(const AttentionArgs& a, Scratch scratch, int64_t first, int64_t last) {
+    AttentionScratch s(scratch.data, tile_rows(a), a);
+    for (int64_t item = first; item < last; ++item) {
+        const int n_heads = a.n_seqs * a.n_kv_heads;
+        int split = static_cast<int>(item / n_heads), at = static_cast<int>(item % n_heads), seq = at / a.n_kv_heads;
+        QueryTile t = query_tile(a, seq, seq, 1, at % a.n_kv_heads);
+        int begin = first_split(a, t.first_position);
+        if (split < begin || split * kSplit > t.last_position()) continue;
+        load_queries(a, t, seq, s.queries);
+        bool only = begin * kSplit + kSplit > t.last_position();
+        float* memory = only ? s.states[0] : a.partial + item * static_cast<int64_t>(State::floats(t.padded, a.v_dim));
+        State state(memory, t.padded, a.v_dim);
+        attend_split<Kv>(a, t, s, split, state);
+        if (only) write_heads(a, t, seq, state);
+    }
+}
+
+static void attention_merge(const void* args, Scratch, int64_t first, int64_t last) {
+    const AttentionArgs& a = *static_cast<const AttentionArgs*>(args);
+    for (int64_t at = first; at < last; ++at) {
+        int seq = static_cast<int>(at / a.n_kv_heads);
+        QueryTile t = query_tile(a, seq, seq, 1, static_cast<int>(at % a.n_kv_heads));
+        int begin = first_split(a, t.first_position);
+        if (begin * kSplit + kSplit > t.last_position()) continue;
+        auto state = [&](int split) {
+            int64_t item = static_cast<int64_t>(split) * a.n_seqs * a.n_kv_heads + at;
+            return State(a.partial + item * static_cast<int64_t>(State::floats(t.padded, a.v_dim)),
+                         t.padded, a.v_dim);
+        };
+        for (int split = begin + 1; split * kSplit <= t.last_position(); ++split)
+            merge(state(begin), state(split), t.n_rows, a.v_dim);
+        write_heads(a, t, seq, state(begin));
+    }
+}
+
+template <class Kv> static void attend(const AttentionArgs& a, Scratch scratch, int64_t first, int64_t last) {
+    if (a.one_token) attend_splits<Kv>(a, scratch, first, last);
+    else attend_tiles<Kv>(a, scratch, first, last);
+}
+
+static void attention(const void* args, Scratch scratch, int64_t first, int64_t last) {
+    const AttentionArgs& a = *static_cast<const AttentionArgs*>(args);
+    switch (a.kv_type) {
+        case kF32: return attend<PlainKv<KvF32>>(a, scratch, first, last);
+        case kF16: return attend<PlainKv<KvF16>>(a, scratch, first, last);
+        case kBf16: return attend<PlainKv<KvBf16>>(a, scratch, first, last);
+        case kQ8: return attend<Q8Kv>(a, scratch, first, last);
+    }
+}
+
+}}  // namespace gristmill::GM_LEVEL

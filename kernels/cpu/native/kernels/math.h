@@ -1,0 +1,39 @@
+// exp, tanh and the activations, on vectors.
+#pragma once
+
+namespace gristmill { namespace GM_LEVEL {
+
+// e^x with a relative error of about 1e-7; 0 below -87, NaN stays NaN. Range reduction by ln 2 in two parts, then
+// the Taylor polynomial of degree 7 on [-ln2 / 2, ln2 / 2].
+static inline F exp_f(F x) {
+    F bounded = min(set_f(88.0f), max(set_f(-87.0f), x));
+    I n = round_i(mul(bounded, set_f(1.44269504f)));
+    F whole = to_f(n);
+    F r = fma(whole, set_f(-0.693145752f), bounded);
+    r = fma(whole, set_f(-1.42860677e-6f), r);
+    F p = set_f(1.0f / 5040);
+    p = fma(p, r, set_f(1.0f / 720));
+    p = fma(p, r, set_f(1.0f / 120));
+    p = fma(p, r, set_f(1.0f / 24));
+    p = fma(p, r, set_f(1.0f / 6));
+    p = fma(p, r, set_f(0.5f));
+    p = fma(p, r, set_f(1.0f));
+    p = fma(p, r, set_f(1.0f));
+    F power = as_f(shl_i<23>(add_i(n, set_i(127))));
+    return zero_below(x, -87.0f, mul(p, power));
+}
+
+static inline F tanh_f(F x) {       // 1 - 2 / (e^2x + 1)
+    return sub(set_f(1.0f), div(set_f(2.0f), add(exp_f(add(x, x)), set_f(1.0f))));
+}
+
+static inline F silu(F x) { return div(x, add(set_f(1.0f), exp_f(sub(set_f(0.0f), x)))); }
+
+static inline F gelu(F x) {         // tanh form (Hendrycks and Gimpel, arXiv:1606.08415)
+    F inner = mul(mul(set_f(0.797884561f), x), fma(mul(set_f(0.044715f), x), x, set_f(1.0f)));
+    return mul(mul(set_f(0.5f), x), add(set_f(1.0f), tanh_f(inner)));
+}
+
+static inline F activate(F x, int32_t activation) { return activation == kSilu ? silu(x) : gelu(x); }
+
+}}  // namespace gristmill::GM_LEVEL

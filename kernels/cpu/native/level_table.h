@@ -1,0 +1,29 @@
+// What a level, the kernels compiled for one instruction set, offers: the functions of all phases.
+#pragma once
+#include "args.h"
+#include "phase.h"
+
+namespace gristmill {
+
+struct Level {
+    const char* name;
+    int32_t big_tile;                               // tokens of the largest matmul tile
+    int64_t (*padded_rows)(int32_t n);              // rows that n tokens take when they are prepared
+    int64_t (*tiles)(int32_t n);                    // and the tiles that they make
+    size_t (*acts_bytes)(int32_t rows, int32_t cols, uint32_t kinds);   // memory of that many prepared rows
+    size_t (*state_bytes)(const AttentionArgs&);    // of one partial state
+    size_t (*linear_scratch)(const LinearArgs&);
+    size_t (*expert_scratch)(const ExpertArgs&);
+    size_t (*embedding_scratch)(const EmbeddingArgs&);
+    size_t (*attention_scratch)(const AttentionArgs&);
+    CountFn split_count, expert_count;              // items of attention with one_token, and of expert
+    BeginFn linear_begin;
+    RunFn linear_prepare, linear;
+    RunFn expert_order, expert_prepare, expert;
+    RunFn embedding, norm, point, gather, angles, rope_store, attention, attention_merge, route, combine;
+};
+
+extern const Level level_portable, level_avx2, level_avx512, level_avx512_vnni, level_avx512_bf16;
+extern const Level level_neon, level_neon_dotprod, level_neon_i8mm;
+
+}  // namespace gristmill

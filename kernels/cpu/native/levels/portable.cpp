@@ -1,0 +1,3 @@
+#define GM_LEVEL portable
+#include "../simd/portable.h"
+#include "../kernels/level.h"

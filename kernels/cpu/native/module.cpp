@@ -1,0 +1,392 @@
+// The Python module _cpu: methods over addresses. Knows no torch; who calls keeps the tensors alive.
+//
+// Every operator takes a context, a program or None, and keywords. With None it runs at once, with a program it is
+// appended. Python's interpreter lock is released while kernels run.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstring>
+#include <string>
+
+#include "cpu_features.h"
+#include "emit.h"
+#include "layouts.h"
+#include "tables.h"
+
+namespace gristmill {
+
+uint32_t* tables[kNumTables];
+
+namespace {
+
+using ProgramRef = std::shared_ptr<Program>;
+
+constexpr const char* kContextName = "gristmill.cpu.context";
+constexpr const char* kProgramName = "gristmill.cpu.program";
+
+template <class T> void destroy(PyObject* capsule) {
+    delete static_cast<T*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
+}
+
+Context* context_of(PyObject* object) { return static_cast<Context*>(PyCapsule_GetPointer(object, kContextName)); }
+
+PyObject* run_program(Context& context, ProgramRef program) {
+    Py_BEGIN_ALLOW_THREADS
+    context.pool.run(std::move(program));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+// Calls emit(context, phases) and runs the phases, or appends them to the program.
+template <class Emit> PyObject* finish(PyObject* context_object, PyObject* program_object, Emit emit) {
+    Context* context = context_of(context_object);
+    if (!context) return nullptr;
+    if (program_object == Py_None) {
+        auto program = std::make_shared<Program>();
+        emit(*context, *program);
+        return run_program(*context, std::move(program));
+    }
+    auto* program = static_cast<ProgramRef*>(PyCapsule_GetPointer(program_object, kProgramName));
+    if (!program) return nullptr;
+    emit(*context, **program);
+    Py_RETURN_NONE;
+}
+
+template <class T> T* at(Py_ssize_t address) { return reinterpret_cast<T*>(address); }
+
+bool parse(PyObject* args, PyObject* keywords, const char* format, const char* const* names, ...) {
+    va_list targets;
+    va_start(targets, names);
+    int ok = PyArg_VaParseTupleAndKeywords(args, keywords, format, const_cast<char**>(names), targets);
+    va_end(targets);
+    return ok != 0;
+}
+
+// -- contexts and programs --
+
+PyObject* levels(PyObject*, PyObject*) {
+    PyObject* names = PyList_New(0);
+    for (const Level* level : usable_levels()) {
+        PyObject* name = PyUnicode_FromString(level->name);
+        PyList_Append(names, name);
+        Py_DECREF(name);
+    }
+    return names;
+}
+
+PyObject* open_context(PyObject*, PyObject* args) {
+    PyObject* name_object;
+    int n_threads;
+    if (!PyArg_ParseTuple(args, "Ui", &name_object, &n_threads)) return nullptr;
+    for (const Level* level : usable_levels())
+        if (PyUnicode_CompareWithASCIIString(name_object, level->name) == 0)
+            return PyCapsule_New(new Context(*level, n_threads), kContextName, destroy<Context>);
+    PyErr_Format(PyExc_ValueError, "this processor has no level %U", name_object);
+    return nullptr;
+}
+
+PyObject* new_program(PyObject*, PyObject*) {
+    return PyCapsule_New(new ProgramRef(std::make_shared<Program>()), kProgramName, destroy<ProgramRef>);
+}
+
+PyObject* run(PyObject*, PyObject* args) {
+    PyObject *context_object, *program_object;
+    if (!PyArg_ParseTuple(args, "OO", &context_object, &program_object)) return nullptr;
+    Context* context = context_of(context_object);
+    auto* program = static_cast<ProgramRef*>(PyCapsule_GetPointer(program_object, kProgramName));
+    return context && program ? run_program(*context, *program) : nullptr;
+}
+
+// -- weights --
+
+PyObject* kinds(PyObject*, PyObject*) {
+    PyObject* names = PyList_New(0);
+    for (const Layout& layout : kLayouts) {
+        PyObject* name = PyUnicode_FromString(layout.name);
+        PyList_Append(names, name);
+        Py_DECREF(name);
+    }
+    return names;
+}
+
+PyObject* packed_panel_bytes(PyObject*, PyObject* args) {
+    int kind;
+    Py_ssize_t cols;
+    if (!PyArg_ParseTuple(args, "in", &kind, &cols)) return nullptr;
+    return PyLong_FromLongLong(panel_bytes(kind, cols));
+}
+
+PyObject* set_table(PyObject*, PyObject* args) {
+    int id;
+    Py_buffer words;
+    if (!PyArg_ParseTuple(args, "iy*", &id, &words)) return nullptr;
+    auto* copy = new uint8_t[static_cast<size_t>(words.len) + 4];   // lives as long as the process
+    std::memcpy(copy, words.buf, static_cast<size_t>(words.len));
+    tables[id] = reinterpret_cast<uint32_t*>(copy);
+    PyBuffer_Release(&words);
+    Py_RETURN_NONE;
+}
+
+PyObject* pack(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "kind", "blocks", "row_bytes", "rows", "cols", "panels",
+                                        "panel_bytes", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t blocks, row_bytes, panels, bytes;
+    PackArgs a{};
+    if (!parse(args, keywords, "OOinniinn", names, &context, &program, &a.kind, &blocks, &row_bytes, &a.rows, &a.cols,
+               &panels, &bytes))
+        return nullptr;
+    a.blocks = at<const uint8_t>(blocks);
+    a.panels = at<uint8_t>(panels);
+    a.row_bytes = row_bytes;
+    a.panel_bytes = bytes;
+    return finish(context, program, [&](Context& c, Program& out) { emit_pack(c, a, out); });
+}
+
+// -- operators --
+
+bool read_matrix(PyObject* item, int cols, Matrix& m) {
+    Py_ssize_t data, bias, out, stride;
+    if (!PyArg_ParseTuple(item, "ninnni", &data, &m.kind, &bias, &out, &stride, &m.rows)) return false;
+    m.data = at<const uint8_t>(data);
+    m.bias = at<const float>(bias);
+    m.out = at<float>(out);
+    m.out_stride = stride;
+    m.panel_bytes = panel_bytes(m.kind, cols);
+    return true;
+}
+
+PyObject* linear(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "cols", "x", "x_stride", "matrices", "norm", "eps",
+                                        "residual", "residual_stride", "activation", nullptr};
+    PyObject *context, *program, *matrices;
+    Py_ssize_t x, x_stride, norm = 0, residual = 0, residual_stride = 0;
+    int activation = 0;
+    LinearArgs a{};
+    if (!parse(args, keywords, "OOiinnO|nfnni", names, &context, &program, &a.n, &a.cols, &x, &x_stride, &matrices,
+               &norm, &a.eps, &residual, &residual_stride, &activation))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.norm = at<const float>(norm);
+    a.residual = at<const float>(residual);
+    a.residual_stride = residual_stride;
+    a.activation = static_cast<Activation>(activation);
+    a.n_matrices = static_cast<int32_t>(PyTuple_Size(matrices));
+    if (a.n_matrices < 1 || a.n_matrices > kMaxMatrices) {
+        PyErr_Format(PyExc_ValueError, "matrices: a tuple of 1 to %d", kMaxMatrices);
+        return nullptr;
+    }
+    for (int i = 0; i < a.n_matrices; ++i)
+        if (!read_matrix(PyTuple_GetItem(matrices, i), a.cols, a.matrices[i])) return nullptr;
+    return finish(context, program, [&](Context& c, Program& out) { emit_linear(c, a, out); });
+}
+
+PyObject* experts(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "x", "pairs_per_input", "experts", "n_experts", "data",
+                                        "kind", "rows", "cols", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t x, chosen, data, out_address;
+    ExpertArgs a{};
+    if (!parse(args, keywords, "OOinininiiin", names, &context, &program, &a.n, &x, &a.pairs_per_input, &chosen,
+               &a.n_experts, &data, &a.kind, &a.rows, &a.cols, &out_address))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.experts = at<const int64_t>(chosen);
+    a.data = at<const uint8_t>(data);
+    a.out = at<float>(out_address);
+    a.panel_bytes = panel_bytes(a.kind, a.cols);
+    a.expert_bytes = a.panel_bytes * ((a.rows + 15) / 16);
+    return finish(context, program, [&](Context& c, Program& out) { emit_experts(c, a, out); });
+}
+
+PyObject* embedding(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "ids", "data", "kind", "rows", "cols", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, ids, data, out_address;
+    EmbeddingArgs a{};
+    if (!parse(args, keywords, "OOnnniiin", names, &context, &program, &n, &ids, &data, &a.kind, &a.rows, &a.cols,
+               &out_address))
+        return nullptr;
+    a.ids = at<const int64_t>(ids);
+    a.data = at<const uint8_t>(data);
+    a.out = at<float>(out_address);
+    a.panel_bytes = panel_bytes(a.kind, a.cols);
+    return finish(context, program, [&](Context& c, Program& out) { emit_embedding(c, a, n, out); });
+}
+
+PyObject* norm(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "cols", "x", "x_stride", "weight", "eps", "out",
+                                        "residual", "residual_stride", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, x, x_stride, weight, out_address, residual = 0, residual_stride = 0;
+    NormArgs a{};
+    if (!parse(args, keywords, "OOninnnfn|nn", names, &context, &program, &n, &a.cols, &x, &x_stride, &weight, &a.eps,
+               &out_address, &residual, &residual_stride))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.weight = at<const float>(weight);
+    a.residual = at<const float>(residual);
+    a.residual_stride = residual_stride;
+    a.out = at<float>(out_address);
+    a.out_stride = a.cols;
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.norm, a, n, 1, out); });
+}
+
+PyObject* point(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "op", "n", "cols", "x", "x_stride", "out", "y", "y_stride",
+                                        "y_cols", "factor", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, x, x_stride, out_address, y = 0, y_stride = 0;
+    int op;
+    PointArgs a{};
+    if (!parse(args, keywords, "OOininnn|nnif", names, &context, &program, &op, &n, &a.cols, &x, &x_stride, &out_address,
+               &y, &y_stride, &a.y_cols, &a.factor))
+        return nullptr;
+    a.op = static_cast<PointOp>(op);
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.y = at<const float>(y);
+    a.y_stride = y_stride;
+    a.out = at<float>(out_address);
+    a.out_stride = a.cols;
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.point, a, n, 1, out); });
+}
+
+PyObject* gather(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "cols", "x", "x_stride", "rows", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, x, x_stride, rows, out_address;
+    GatherArgs a{};
+    if (!parse(args, keywords, "OOninnnn", names, &context, &program, &n, &a.cols, &x, &x_stride, &rows, &out_address))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.rows = at<const int64_t>(rows);
+    a.out = at<float>(out_address);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.gather, a, n, 4, out); });
+}
+
+PyObject* angles(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "half", "positions", "inv_freq", "cos", "sin",
+                                        "magnitude", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, positions, inv_freq, cos, sin;
+    AnglesArgs a{};
+    if (!parse(args, keywords, "OOninnnnf", names, &context, &program, &n, &a.half, &positions, &inv_freq, &cos, &sin,
+               &a.magnitude))
+        return nullptr;
+    a.positions = at<const int64_t>(positions);
+    a.inv_freq = at<const double>(inv_freq);
+    a.cos = at<float>(cos);
+    a.sin = at<float>(sin);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.angles, a, n, 1, out); });
+}
+
+PyObject* rope_store(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {
+        "context", "program", "n", "q", "q_stride", "k", "k_stride", "v", "v_stride", "cos", "sin", "half", "interleaved",
+        "slots", "k_cache", "v_cache", "kv_type", "q_out", "n_heads", "n_kv_heads", "k_dim", "v_dim", "q_norm", "k_norm",
+        "eps", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, q, k, v, q_stride, k_stride, v_stride, cos, sin, slots, k_cache, v_cache, q_out, q_norm = 0, k_norm = 0;
+    int kv_type;
+    RopeStoreArgs a{};
+    if (!parse(args, keywords, "OOnnnnnnnnniinnniniiii|nnf", names, &context, &program, &n, &q, &q_stride, &k,
+               &k_stride, &v, &v_stride, &cos, &sin, &a.half, &a.interleaved, &slots, &k_cache, &v_cache, &kv_type, &q_out,
+               &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &q_norm, &k_norm, &a.eps))
+        return nullptr;
+    a.q = at<const float>(q), a.k = at<const float>(k), a.v = at<const float>(v);
+    a.q_stride = q_stride, a.k_stride = k_stride, a.v_stride = v_stride;
+    a.cos = at<const float>(cos), a.sin = at<const float>(sin);
+    a.q_norm = at<const float>(q_norm), a.k_norm = at<const float>(k_norm);
+    a.slots = at<const int64_t>(slots);
+    a.k_cache = at<uint8_t>(k_cache), a.v_cache = at<uint8_t>(v_cache);
+    a.q_out = at<float>(q_out);
+    a.kv_type = static_cast<KvType>(kv_type);
+    if (a.k_dim > kMaxHeadDim || a.v_dim > kMaxHeadDim) {
+        PyErr_Format(PyExc_ValueError, "heads of more than %d elements", kMaxHeadDim);
+        return nullptr;
+    }
+    return finish(context, program, [&](Context& c, Program& out) {
+        emit_items(c, c.level.rope_store, a, n * a.n_kv_heads, 1, out);
+    });
+}
+
+PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {
+        "context", "program", "n", "q", "k_cache", "v_cache", "kv_type", "seq_starts", "page_table", "context_lens",
+        "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, q, k_cache, v_cache, starts, table, lens, out_address;
+    int kv_type;
+    AttentionArgs a{};
+    if (!parse(args, keywords, "OOnnnninnniiiiiififn", names, &context, &program, &n, &q, &k_cache, &v_cache, &kv_type,
+               &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &a.scale,
+               &a.window, &a.softcap, &out_address))
+        return nullptr;
+    a.q = at<const float>(q);
+    a.k_cache = at<const uint8_t>(k_cache), a.v_cache = at<const uint8_t>(v_cache);
+    a.seq_starts = at<const int32_t>(starts);
+    a.page_table = at<const int32_t>(table);
+    a.context_lens = at<const int32_t>(lens);
+    a.out = at<float>(out_address);
+    a.kv_type = static_cast<KvType>(kv_type);
+    return finish(context, program, [&](Context& c, Program& out) { emit_attention(c, a, n, out); });
+}
+
+PyObject* route(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "logits", "logits_stride", "n_experts", "n_used",
+                                        "normalize", "weights", "experts", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, logits, stride, weights, chosen;
+    RouteArgs a{};
+    if (!parse(args, keywords, "OOnnniiinn", names, &context, &program, &n, &logits, &stride, &a.n_experts, &a.n_used,
+               &a.normalize, &weights, &chosen))
+        return nullptr;
+    a.logits = at<const float>(logits);
+    a.logits_stride = stride;
+    a.weights = at<float>(weights);
+    a.experts = at<int64_t>(chosen);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.route, a, n, 1, out); });
+}
+
+PyObject* combine(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "n_used", "cols", "y", "weights", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, y, weights, out_address;
+    CombineArgs a{};
+    if (!parse(args, keywords, "OOniinnn", names, &context, &program, &n, &a.n_used, &a.cols, &y, &weights, &out_address))
+        return nullptr;
+    a.y = at<const float>(y);
+    a.weights = at<const float>(weights);
+    a.out = at<float>(out_address);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.combine, a, n, 1, out); });
+}
+
+#define GM_OPERATOR(name) \
+    {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_VARARGS | METH_KEYWORDS, nullptr}
+
+PyMethodDef methods[] = {
+    {"levels", levels, METH_NOARGS, "Names of the levels that this processor runs, the best first."},
+    {"open_context", open_context, METH_VARARGS, "open_context(level, n_threads) -> context"},
+    {"new_program", new_program, METH_NOARGS, "An empty program."},
+    {"run", run, METH_VARARGS, "run(context, program)"},
+    {"kinds", kinds, METH_NOARGS, "Names of the packed formats; the index is the kind."},
+    {"panel_bytes", packed_panel_bytes, METH_VARARGS, "panel_bytes(kind, cols) -> bytes of 16 packed rows"},
+    {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
+    GM_OPERATOR(pack), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
+    GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store), GM_OPERATOR(attention),
+    GM_OPERATOR(route), GM_OPERATOR(combine),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpu", "Native CPU kernels over addresses.", -1, methods,
+                      nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+}  // namespace gristmill
+
+PyMODINIT_FUNC PyInit__cpu() { return PyModule_Create(&gristmill::module); }

@@ -1,0 +1,188 @@
+"""The native operators other than products, against the reference, on every level."""
+
+import pytest
+import torch
+from support.levels import LEVELS, open_level
+from support.paged import Paged, rand
+
+from gristmill.kernels import open_ops
+from gristmill.kernels.cpu.arena import Arena
+from gristmill.kernels.layout import TokenLayout
+from gristmill.kernels.reference import ReferenceBackend
+from gristmill.kernels.specs import AttentionSpec, Norm, Rotation
+
+SPECS = [
+    AttentionSpec(0.2),
+    AttentionSpec(0.2, window=1),
+    AttentionSpec(0.2, window=33),
+    AttentionSpec(0.5, softcap=5.0),
+]
+
+
+@pytest.fixture(params=LEVELS)
+def ops(request):
+    return open_level(request.param)
+
+
+@pytest.fixture
+def reference():
+    return open_ops("reference")
+
+
+def close(x, y):
+    torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5)
+
+
+def test_every_operator_is_there(ops):
+    assert set(ops.table.backends[0].kernels) == set(ReferenceBackend().kernels)
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 15), (33, 577)])
+def test_rows_and_elements(ops, reference, n, d):
+    x, y, row, norm = rand(n, d), rand(n, d, seed=1), rand(d, seed=2), Norm(rand(d, seed=3), 1e-6)
+    for other in (ops, reference):
+        other.results = [
+            other.rms_norm(x, norm),
+            other.rms_norm(x, norm, y),
+            other.add(x, y),
+            other.add(x, row),
+            other.scale(x, 3.0),
+            other.scale(x, torch.tensor([0.5])),
+            other.scale(x, y[:, :1]),
+            other.softcap(x * 50, 30.0),
+            other.gated(x * 4, y, "silu"),
+            other.gated(x * 4, y, "gelu"),
+            other.gather(x, torch.tensor([n - 1, 0, 0])),
+        ]
+    for mine, expected in zip(ops.results, reference.results, strict=True):
+        close(mine, expected)
+
+
+def test_activations_far_from_zero_saturate(ops):
+    x, one = torch.tensor([[-1e4, -100.0, 100.0, 1e4]]), torch.ones(1, 4)
+    for activation in ("silu", "gelu"):
+        torch.testing.assert_close(
+            ops.gated(x, one, activation), torch.tensor([[0.0, 0.0, 100.0, 1e4]]), atol=1e-30, rtol=0
+        )
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_route_and_combine(ops, reference, normalize):
+    logits, y = rand(7, 13) * 3, rand(7, 4, 33)
+    weights, experts = ops.route(logits, 4, normalize)
+    expected, best = reference.route(logits, 4, normalize)
+    assert torch.equal(experts, best)
+    close(weights, expected)
+    close(ops.combine(y, weights), reference.combine(y, weights))
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "bf16", "q8_0"])
+def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type):
+    dim = 32 if kv_type == "q8_0" else 24
+    positions, inv_freq = torch.tensor([0, 5, 100_000]), torch.rand(dim // 4, dtype=torch.float64)
+    norms = (Norm(rand(dim, seed=4), 1e-6), Norm(rand(dim, seed=5), 1e-6))
+    for other in (ops, reference):
+        rotation = Rotation(*other.rope_angles(positions, inv_freq, 1.5), interleaved)
+        paged = Paged(other, [3], [3], dim=dim, kv_type=kv_type)
+        layout = TokenLayout(
+            positions,
+            torch.tensor([2, 0, 1]),
+            torch.tensor([0, 3], dtype=torch.int32),
+            torch.zeros(1, 1, dtype=torch.int32),
+            torch.tensor([3], dtype=torch.int32),
+            16,
+        )
+        caches = (paged.k_cache, paged.v_cache)
+        q = other.rope_store(paged.q[0], paged.keys[0], paged.values[0], rotation, *caches, layout, norms)
+        other.results = [q, other.attention(q, *caches, layout, AttentionSpec(0.1))]
+    for mine, expected in zip(ops.results, reference.results, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4 if kv_type in ("f32", "f16") else 2e-2)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(
+    ("lengths", "new"),
+    [([1], [1]), ([17, 600, 3], [1, 5, 3]), ([257, 256], [257, 1]), ([1100, 64, 513], [1, 1, 1]), ([530], [30])],
+)
+def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths, new):
+    paged = Paged(ops, lengths, new)
+    out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
+    expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kv_type", "tolerance"), [("f16", 2e-3), ("bf16", 2e-2), ("q8_0", 2e-2)])
+@pytest.mark.parametrize("dim", [32, 64, 96])
+def test_attention_over_each_type_of_cache(ops, kv_type, tolerance, dim):
+    paged = Paged(ops, [600, 40], [3, 40], dim=dim, kv_type=kv_type)
+    out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, AttentionSpec(0.1))
+    expected = torch.cat([paged.plain(i, AttentionSpec(0.1)) for i in range(2)])
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("spec", [AttentionSpec(0.2), AttentionSpec(0.2, window=600)])
+def test_attention_is_the_same_bit_for_bit_alone_and_in_a_batch_and_in_chunks(ops, spec):
+    both = Paged(ops, [1300, 40], [1300, 40])
+    out = ops.attention(torch.cat(both.q), both.k_cache, both.v_cache, both.layout, spec)
+    for cut in (1, 3, 16, 511, 1299):
+        layout = TokenLayout(
+            both.layout.positions,
+            both.layout.slots,
+            torch.tensor([0, 1300 - cut], dtype=torch.int32),
+            both.layout.page_table[:1],
+            torch.tensor([1300], dtype=torch.int32),
+            16,
+        )
+        part = ops.attention(both.q[0][cut:], both.k_cache, both.v_cache, layout, spec)
+        assert torch.equal(part, out[cut:1300]), cut
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_threads_change_no_bit(n_threads):
+    spec = AttentionSpec(0.2)
+    alone = open_level(None, 1)
+    expected = Paged(alone, [1300], [1])
+    ops = open_level(None, n_threads)
+    out = ops.attention(expected.q[0], expected.k_cache, expected.v_cache, expected.layout, spec)
+    same = alone.attention(expected.q[0], expected.k_cache, expected.v_cache, expected.layout, spec)
+    assert torch.equal(out, same)
+
+
+def test_a_recording_computes_nothing_and_its_replay_what_the_operators_do(ops):
+    x, norm = rand(3, 40), Norm(rand(40, seed=1), 1e-5)
+
+    def step():
+        y = ops.rms_norm(x, norm)
+        for _ in range(20):
+            y = ops.add(ops.scale(y, 0.5), x)
+        return y
+
+    graph = ops.capture(step)
+    x.copy_(rand(3, 40, seed=2))
+    expected = step()
+    assert torch.equal(graph.replay(), expected)
+    assert torch.equal(graph.replay(), expected)
+
+
+def test_the_arena_gives_places_again_when_the_last_view_has_gone():
+    arena = Arena()
+    x = arena.empty((4, 100), torch.float32)
+    view, address = x[2:].reshape(-1), x.data_ptr()
+    del x
+    assert arena.empty((400,), torch.float32).data_ptr() != address
+    del view
+    again = arena.empty((8, 50), torch.float32)
+    assert again.data_ptr() == address
+    assert arena.owns(address)
+    assert address % 64 == 0
+
+
+def test_the_arena_joins_neighbours_and_grows():
+    arena = Arena()
+    parts = [arena.empty((1 << 16,), torch.float32) for _ in range(4)]
+    first, size = parts[0].data_ptr(), arena.n_bytes
+    del parts
+    assert arena.empty((4 << 16,), torch.float32).data_ptr() == first
+    assert arena.n_bytes == size
+    assert arena.empty((5 << 16,), torch.float32).shape == (5 << 16,)

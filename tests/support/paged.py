@@ -1,0 +1,61 @@
+"""Sequences in a paged cache, for tests of attention."""
+
+import torch
+
+from gristmill.kernels.kv import KV_TYPES
+from gristmill.kernels.layout import TokenLayout
+from gristmill.kernels.specs import Rotation
+
+PAGE = 16
+
+
+def rand(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _int32(values):
+    return torch.tensor(values, dtype=torch.int32)
+
+
+class Paged:
+    """Sequences of given lengths with random pages, and a plain computation of what attention must give."""
+
+    def __init__(self, ops, lengths, new, *, n_heads=6, n_kv_heads=2, dim=32, kv_type="f32"):
+        n_pages = sum(-(-n // PAGE) for n in lengths)
+        order = torch.randperm(n_pages, generator=torch.Generator().manual_seed(7)).tolist()
+        self.keys = [rand(n, n_kv_heads, dim, seed=10 + i) for i, n in enumerate(lengths)]
+        self.values = [rand(n, n_kv_heads, dim, seed=50 + i) for i, n in enumerate(lengths)]
+        self.q = [rand(n, n_heads, dim, seed=90 + i) for i, n in enumerate(new)]
+        kind = KV_TYPES[kv_type]
+        shape = (n_pages * PAGE, n_kv_heads, kind.width(dim))
+        # 255 in every byte is NaN in all float types: what nobody has written must not matter.
+        self.k_cache, self.v_cache = (
+            torch.full((*shape[:2], shape[2] * kind.dtype.itemsize), 255, dtype=torch.uint8).view(kind.dtype)
+            for _ in range(2)
+        )
+        table = torch.zeros(len(lengths), max(-(-n // PAGE) for n in lengths) + 2, dtype=torch.int32)
+        for i, n in enumerate(lengths):
+            pages = [order.pop() for _ in range(-(-n // PAGE))]
+            table[i, : len(pages)] = torch.tensor(pages)
+            slots = torch.tensor([pages[p // PAGE] * PAGE + p % PAGE for p in range(n)])
+            layout = TokenLayout(torch.arange(n), slots, _int32([0, n]), table, _int32([n]), PAGE)
+            still = Rotation(torch.ones(n, dim // 2), torch.zeros(n, dim // 2), False)
+            q = torch.zeros(n, n_heads, dim)
+            ops.rope_store(q, self.keys[i], self.values[i], still, self.k_cache, self.v_cache, layout)
+        starts = _int32([0, *torch.tensor(new).cumsum(0).tolist()])
+        unused = torch.zeros(1, dtype=torch.int64)
+        self.layout = TokenLayout(unused, unused, starts, table, _int32(lengths), PAGE)
+
+    def plain(self, i, spec):
+        q, k, v = self.q[i].double(), self.keys[i].double(), self.values[i].double()
+        n_rep = q.shape[1] // k.shape[1]
+        scores = torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(n_rep, 1)) * spec.scale
+        if spec.softcap:
+            scores = torch.tanh(scores / spec.softcap) * spec.softcap
+        at = torch.arange(len(k) - len(q), len(k))[:, None]
+        keys_at = torch.arange(len(k))[None, :]
+        seen = keys_at <= at
+        if spec.window:
+            seen &= keys_at > at - spec.window
+        scores = scores.masked_fill(~seen, float("-inf"))
+        return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v.repeat_interleave(n_rep, 1)).float()
