@@ -34,25 +34,63 @@ class Forward:
     def __init__(self, model: Decoder, cache: KVCache, n_ctx: int):
         self.model, self.cache = model, cache
         self.max_pages = -(-n_ctx // cache.page_size)
-        self._captured: dict[int, tuple[Batch, Graph]] = {}
+        self._captured: dict[int, tuple[DecodeInputs, Graph]] = {}
 
     def __call__(self, spans: list[Span]) -> torch.Tensor:
-        """Logits float32 (n_outputs, n_vocab): of each span's last token, or of all where ``all_logits``."""
-        with torch.inference_mode():
-            batch = pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device)
-            if any(len(span.tokens) != 1 for span in spans):
-                return self.model.forward(batch, self.cache)
-            return self._replay(batch, len(spans))
+        """Logits float32 (n_outputs, n_vocab): of each span's last token, or of all where ``all_logits``.
 
-    def _replay(self, batch: Batch, n: int) -> torch.Tensor:
+        They may lie in a fixed tensor, which the next call overwrites.
+        """
+        with torch.inference_mode():
+            if all(len(span.tokens) == 1 for span in spans):
+                return self._replay(spans)
+            batch = pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device)
+            return self.model.forward(batch, self.cache)
+
+    def _replay(self, spans: list[Span]) -> torch.Tensor:
+        n = len(spans)
         if n not in self._captured:
-            graph = self.model.ops.capture(lambda: self.model.forward(batch, self.cache))
-            self._captured[n] = (batch, graph)
-        fixed, graph = self._captured[n]
-        if fixed is not batch:
-            _refill(fixed, batch)
+            inputs = DecodeInputs(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
+            graph = self.model.ops.capture(lambda: self.model.forward(inputs.batch, self.cache))
+            self._captured[n] = (inputs, graph)
+        inputs, graph = self._captured[n]
+        inputs.fill(spans)
         logits: torch.Tensor = graph.replay()
         return logits
+
+
+class DecodeInputs:
+    """The fixed tensors of a captured step, and refilling them: one token of each sequence."""
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+        layout = batch.layout
+        # Filled on the host: there, through numpy, an assignment costs a tenth of what it does through torch.
+        host = [t.cpu() for t in (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)]
+        self._host = host
+        self._ids, self._positions, self._slots, self._lengths, self._table = (t.numpy() for t in host)
+        self._rows: list[tuple[list[int], int]] = [([], 0)] * len(host[0])  # whose pages the table holds, and how many
+
+    def fill(self, spans: list[Span]) -> None:
+        page_size = self.batch.layout.page_size
+        for i, span in enumerate(spans):
+            at, pages = span.start, span.pages
+            self._ids[i] = span.tokens[0]
+            self._positions[i] = at
+            self._slots[i] = pages[at // page_size] * page_size + at % page_size
+            self._lengths[i] = at + 1
+            known, n_known = self._rows[i]
+            if known is not pages or n_known != len(pages):  # a sequence's pages stay, more may come
+                self._rows[i] = (pages, len(pages))
+                self._table[i, : len(pages)] = pages
+        self._upload()
+
+    def _upload(self) -> None:
+        batch, layout = self.batch, self.batch.layout
+        fixed = (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)
+        for target, source in zip(fixed, self._host, strict=True):
+            if target is not source:  # on the CPU they are one and the same
+                target.copy_(source)
 
 
 def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device) -> Batch:
@@ -81,11 +119,3 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
         page_size=page_size,
     )
     return Batch(torch.tensor(ids, device=device), torch.tensor(outputs, device=device), layout)
-
-
-def _refill(fixed: Batch, batch: Batch) -> None:
-    fixed.token_ids.copy_(batch.token_ids)
-    fixed.layout.positions.copy_(batch.layout.positions)
-    fixed.layout.slots.copy_(batch.layout.slots)
-    fixed.layout.page_table.copy_(batch.layout.page_table)
-    fixed.layout.context_lens.copy_(batch.layout.context_lens)

@@ -10,7 +10,7 @@ namespace gristmill {
 
 namespace {
 
-constexpr int64_t kClaimBytes = 512 << 10;   // of weights that a thread claims at once: about a microsecond of work
+constexpr int64_t kClaimBytes = 192 << 10;  // of weights that a thread claims at once, where there are many
 constexpr int32_t kOwnRows = 2;             // up to so many rows, each thread prepares for itself: no barrier
 constexpr int64_t kBlockBytes = 384 << 10;  // of prepared rows that stay in the second cache
 constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
@@ -25,7 +25,7 @@ template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, 
 
 int64_t panels(int32_t rows) { return (rows + 15) / 16; }
 
-// Claims of about kClaimBytes, but at least eight for each thread.
+// Claims of at most kClaimBytes, but at least eight for each thread: long runs of memory are read fastest.
 int64_t claim(const Context& c, int64_t n_items, int64_t panel_bytes, int64_t n_rows) {
     int64_t cost = std::max<int64_t>(1, panel_bytes * std::max<int64_t>(1, n_rows / 8));
     return std::max<int64_t>(1, std::min(kClaimBytes / cost, n_items / (8 * c.pool.n_threads())));

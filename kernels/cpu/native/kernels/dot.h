@@ -6,7 +6,7 @@
 
 namespace gristmill { namespace GM_LEVEL {
 
-constexpr int kPrefetch = 4096;     // bytes ahead
+constexpr int kPrefetch = 12288;    // bytes ahead: at 4096 a core reads a fifth less, past 16384 lines are lost again
 constexpr int kSlab = 512;          // elements that are unpacked at once: 8 KiB of codes stay in the first cache
 
 struct Unpacked {
