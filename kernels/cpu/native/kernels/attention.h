@@ -56,15 +56,28 @@ static inline int tile_rows(const AttentionArgs& a) {
 }
 static size_t attention_scratch(const AttentionArgs& a) { return AttentionScratch::bytes(tile_rows(a), a); }
 
-// Scores of kR rows from row r against kP pages.
+// Where the keys or values of a block lie, and those of the block after it: pages are scattered, so the processor's
+// own prefetching does not see them come.
+struct BlockPages {
+    const uint8_t* now[4];
+    const uint8_t* next[4];
+    template <int kBytes> inline void prefetch(int page, int64_t at) const {
+        if (at % 64 < kBytes) __builtin_prefetch(next[page] + at);
+    }
+};
+
+// Scores of kR rows from row r against kP pages from page first on.
 template <class Kv, int kR, int kP>
-static inline void score_pages(const uint8_t* const* heads, const float* q, int padded, int k_dim, float* scores) {
+static inline void score_pages(const BlockPages& pages, int first, const float* q, int padded, int k_dim, float* scores) {
     F acc[kR][kP];
     for (int r = 0; r < kR; ++r)
         for (int p = 0; p < kP; ++p) acc[r][p] = set_f(0.0f);
     for (int i = 0; i < k_dim; ++i, q += padded) {
         F k[kP];
-        for (int p = 0; p < kP; ++p) k[p] = Kv::load_k(heads[p], i, k_dim);
+        for (int p = 0; p < kP; ++p) {
+            pages.prefetch<16 * Kv::kBytes>(first + p, static_cast<int64_t>(16) * Kv::kBytes * i);
+            k[p] = Kv::load_k(pages.now[first + p], i, k_dim);
+        }
         for (int r = 0; r < kR; ++r)
             for (int p = 0; p < kP; ++p) acc[r][p] = fma(k[p], set_f(q[r]), acc[r][p]);
     }
@@ -98,14 +111,18 @@ static inline float soften(const AttentionArgs& a, float* scores, int first, int
 
 // out (kR rows) += weights (kR, n_keys) times values, kD vectors of 16 elements from element i on.
 template <class Kv, int kR, int kD>
-static inline void add_values(const uint8_t* const* heads, int n_keys, const float* weights, int i, int v_dim,
-                              float* out, int stride) {
+static inline void add_values(const BlockPages& pages, int n_keys, const float* weights, int i, int v_dim, float* out,
+                              int stride) {
     F acc[kR][kD];
     for (int r = 0; r < kR; ++r)
         for (int d = 0; d < kD; ++d) acc[r][d] = load_f(out + r * stride + i + 16 * d);
     for (int key = 0; key < n_keys; ++key) {
         F v[kD];
-        for (int d = 0; d < kD; ++d) v[d] = Kv::load_v(heads[key / 16], key % 16, i + 16 * d, v_dim);
+        for (int d = 0; d < kD; ++d) {
+            const int64_t at = (static_cast<int64_t>(key % 16) * v_dim + i + 16 * d) * Kv::kBytes;
+            pages.prefetch<16 * Kv::kBytes>(key / 16, at);
+            v[d] = Kv::load_v(pages.now[key / 16], key % 16, i + 16 * d, v_dim);
+        }
         for (int r = 0; r < kR; ++r)
             for (int d = 0; d < kD; ++d) acc[r][d] = fma(v[d], set_f(weights[r * kKeys + key]), acc[r][d]);
     }
@@ -118,18 +135,20 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
                                              int block, State state) {
     const int64_t k_head = Kv::head_bytes(a.k_dim), v_head = Kv::head_bytes(a.v_dim);
     const int last = t.last_position() + 1 - block, n_keys = last < kKeys ? last : kKeys;
-    const uint8_t *keys[4], *values[4];
-    for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: they stand for the first
-        int64_t page = t.pages[block / 16 + (16 * p < n_keys ? p : 0)];
-        keys[p] = a.k_cache + (page * a.n_kv_heads + t.kv_head) * k_head;
-        values[p] = a.v_cache + (page * a.n_kv_heads + t.kv_head) * v_head;
+    BlockPages keys, values;
+    for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: another stands for them
+        const int here = block / 16 + (16 * p < n_keys ? p : 0), after = 16 * p + kKeys < last ? block / 16 + 4 + p : here;
+        const int64_t now = static_cast<int64_t>(t.pages[here]) * a.n_kv_heads + t.kv_head;
+        const int64_t next = static_cast<int64_t>(t.pages[after]) * a.n_kv_heads + t.kv_head;
+        keys.now[p] = a.k_cache + now * k_head, keys.next[p] = a.k_cache + next * k_head;
+        values.now[p] = a.v_cache + now * v_head, values.next[p] = a.v_cache + next * v_head;
     }
     int r = 0;
     for (; r + 8 <= t.padded; r += 8)
         for (int p = 0; p < 4; p += 2)
-            score_pages<Kv, 8, 2>(keys + p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
+            score_pages<Kv, 8, 2>(keys, p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
     for (; r < t.padded; r += 4)
-        score_pages<Kv, 4, 4>(keys, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
+        score_pages<Kv, 4, 4>(keys, 0, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
     for (r = 0; r < t.n_rows; ++r) {
         int position = t.position(r), first = a.window ? position - a.window + 1 - block : 0;
         float fade = soften(a, s.scores + r * kKeys, first, position + 1 - block, state.best[r], state.total[r]);

@@ -30,6 +30,7 @@ template <class E> static inline F load_some(const uint8_t* p, int n) {
 }
 
 template <class E> struct PlainKv {
+    static constexpr int kBytes = E::kBytes;
     static int64_t head_bytes(int dim) { return static_cast<int64_t>(16) * dim * E::kBytes; }
     static inline F load_k(const uint8_t* head, int i, int) { return E::load(head + 16 * E::kBytes * i); }
     static inline F load_v(const uint8_t* head, int token, int i, int dim) {
@@ -58,6 +59,7 @@ private:
 };
 
 struct Q8Kv {                       // dim is a multiple of 32
+    static constexpr int kBytes = 1;
     static int64_t head_bytes(int dim) { return static_cast<int64_t>(17) * dim; }
     static inline F load_k(const uint8_t* head, int i, int dim) {
         return mul(to_f(widen_i8(head + 16 * i)), load_f16(head + 16 * dim + i / 32 * 32));
