@@ -158,6 +158,12 @@ class Ops:
         """y (n, k, d), weights (n, k) -> (n, d), summed in the order of k."""
         return self.table.find("combine")(y, weights)
 
+    # -- sampling ----------------------------------------------------------------------------------------------
+
+    def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k highest of x (n,), highest first, of equal ones the first; and where they are, int64. NaN is highest."""
+        return self.table.find("top_k")(x, k)
+
     # -- whole steps -------------------------------------------------------------------------------------------
 
     def capture(self, function: Callable[[], Any]) -> Graph:

@@ -56,6 +56,7 @@ class Engine:
         max_running: int = 4,
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
+        self._top_k = forward.model.ops.top_k
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size)
         self.scheduler = Scheduler(self.pool, n_ctx=n_ctx, token_budget=token_budget, max_running=max_running)
         self._inbox: queue.SimpleQueue[Sequence | int | None] = queue.SimpleQueue()
@@ -78,7 +79,7 @@ class Engine:
             n_prompt=len(tokens),
             max_tokens=min(limit, 10 * self.n_ctx),
             sampling=sampling,
-            sampler=Sampler(sampling, n_ctx=self.n_ctx),
+            sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
             text=TextStream(self.tokenizer.stream(), sampling.stop),
         )
         self._inbox.put(sequence)

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
+from gristmill.kernels.reference.pointwise import top_k
+
 from .errors import GristmillError
 from .params import Sampling
+
+TopK = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Sampler:
     """The sampler of one sequence. It owns its random numbers, one for each token drawn.
 
-    ``n_ctx`` is the window that ``repeat_last_n`` -1 means. Two samplers with the same parameters (and a seed
+    ``n_ctx`` is the window that ``repeat_last_n`` -1 means; ``top_k`` the operator of ``kernels.Ops``. Two samplers with the same parameters (and a seed
     other than -1) draw the same tokens from the same logits.
     """
 
-    def __init__(self, params: Sampling, *, n_ctx: int):
-        self._params = params
+    def __init__(self, params: Sampling, *, n_ctx: int, top_k: TopK = top_k):
+        self._params, self._top_k = params, top_k
         self._window = n_ctx if params.repeat_last_n < 0 else params.repeat_last_n
         self._random = random.Random() if params.seed == -1 else random.Random(params.seed % (1 << 64))
 
@@ -41,7 +45,8 @@ class Sampler:
             best = int(torch.argmax(logits))
             _check(float(logits[best]))
             return best
-        values, ids = top_k(logits, params.top_k)
+        k = params.top_k if 0 < params.top_k < len(logits) else len(logits)
+        values, ids = self._top_k(logits, k)
         _check(float(values[0]))
         values = _finite(values.cpu().double())
         kept = typical_p(values, params.typical_p)
@@ -66,15 +71,6 @@ def penalized(logits: torch.Tensor, window: Sequence[int], params: Sampling) -> 
     values = torch.where(values > 0, values / params.repeat_penalty, values * params.repeat_penalty)
     values = values - times * params.frequency_penalty - params.presence_penalty
     return logits.index_put((ids,), values)
-
-
-def top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` highest logits, highest first, and their ids. All of them for a ``k`` at or below 0. NaN is highest."""
-    if 0 < k < logits.shape[0]:
-        values, ids = torch.topk(logits, k)
-    else:
-        values, ids = torch.sort(logits, descending=True, stable=True)
-    return values, ids
 
 
 def typical_p(values: torch.Tensor, p: float) -> torch.Tensor | None:

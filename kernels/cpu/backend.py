@@ -32,6 +32,7 @@ _OPERATORS = (
     "attention",
     "route",
     "combine",
+    "top_k",
 )
 
 

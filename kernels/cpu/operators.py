@@ -9,11 +9,13 @@ import torch
 from ..dispatch import Weight
 from ..kv import head_dim
 from ..layout import TokenLayout
+from ..reference.pointwise import top_k
 from ..specs import AttentionSpec, Norm, Projection, Rotation
 from .recorder import Recorder
 
 KV_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
+MAX_INSERTED = 512  # more than these are found faster by sorting than by insertion
 POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4}  # PointOp
 
 
@@ -310,6 +312,24 @@ class CpuOperators:
             out=at(out),
         )
         return out
+
+
+    # -- sampling ----------------------------------------------------------------------------------------------
+
+    def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if k > MAX_INSERTED:
+            return top_k(x, k)
+        values, ids, at = self.recorder.empty(k), self.recorder.empty(k, dtype=torch.int64), self.recorder.address
+        self.native.top_k(
+            self._handle,
+            self.recorder.program,
+            n=x.shape[0],
+            k=k,
+            x=at(_contiguous(x)),
+            values=at(values),
+            ids=at(ids),
+        )
+        return values, ids
 
 
 def _row_stride(x: torch.Tensor) -> int:

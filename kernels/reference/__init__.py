@@ -51,6 +51,7 @@ class ReferenceBackend:
             ("attention", ANY): attention.attention,
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,
+            ("top_k", ANY): pointwise.top_k,
         }
 
     def prepare(self, name: str, tensor: QTensor, device: torch.device) -> Weight:

@@ -76,6 +76,21 @@ def test_route_and_combine(ops, reference, normalize):
     close(ops.combine(y, weights), reference.combine(y, weights))
 
 
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (63, 63), (64, 1), (100, 7), (5000, 40), (5000, 600)])
+def test_the_highest_numbers_in_order(ops, reference, n, k):
+    for x in (rand(n), rand(n).round(), torch.arange(float(n)), torch.full((n,), -torch.inf)):
+        for mine, expected in zip(ops.top_k(x, k), reference.top_k(x, k), strict=True):
+            assert torch.equal(mine, expected)
+
+
+def test_what_is_no_number_is_highest(ops, reference):
+    x = rand(1000)
+    x[70], x[3], x[999] = float("nan"), torch.inf, float("nan")
+    values, ids = ops.top_k(x, 4)
+    assert ids.tolist() == reference.top_k(x, 4)[1].tolist()
+    assert values[:2].isnan().all()
+
+
 @pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("kv_type", ["f32", "f16", "bf16", "q8_0"])
 def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type):

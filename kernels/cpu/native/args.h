@@ -139,6 +139,13 @@ struct CombineArgs {
     int32_t n_used, cols;
 };
 
+struct TopKArgs {               // the k highest of x (n,), highest first, and where they are; 0 < k <= n
+    const float* x;
+    float* values;              // (k,)
+    int64_t* ids;
+    int32_t n, k;
+};
+
 struct PackArgs {
     const uint8_t* blocks;      // (rows, row_bytes) as in the file
     uint8_t* panels;

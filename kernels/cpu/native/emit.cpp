@@ -98,5 +98,6 @@ template void emit_items(Context&, RunFn, const AnglesArgs&, int64_t, int64_t, P
 template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 
 }  // namespace gristmill

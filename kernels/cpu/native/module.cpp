@@ -365,6 +365,18 @@ PyObject* combine(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.combine, a, n, 1, out); });
 }
 
+PyObject* top_k(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "k", "x", "values", "ids", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t x, values, ids;
+    TopKArgs a{};
+    if (!parse(args, keywords, "OOiinnn", names, &context, &program, &a.n, &a.k, &x, &values, &ids)) return nullptr;
+    a.x = at<const float>(x);
+    a.values = at<float>(values);
+    a.ids = at<int64_t>(ids);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.top_k, a, 1, 1, out); });
+}
+
 #define GM_OPERATOR(name) \
     {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_VARARGS | METH_KEYWORDS, nullptr}
 
@@ -378,7 +390,7 @@ PyMethodDef methods[] = {
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
     GM_OPERATOR(pack), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
     GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store), GM_OPERATOR(attention),
-    GM_OPERATOR(route), GM_OPERATOR(combine),
+    GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,0 +1,43 @@
+// The highest of many numbers, without sorting them: what is not above the lowest kept so far is skipped 64 at a time.
+#pragma once
+
+namespace gristmill { namespace GM_LEVEL {
+
+// NaN counts as highest, so that whoever samples sees it.
+static inline bool above(float x, float y) { return y == y && !(x <= y); }
+
+// Puts x among the n kept, highest first; of equal ones the first stays first.
+static inline void insert(const TopKArgs& a, int n, float x, int64_t id) {
+    int at = n < a.k ? n : a.k - 1;
+    for (; at > 0 && above(x, a.values[at - 1]); --at) {
+        a.values[at] = a.values[at - 1];
+        a.ids[at] = a.ids[at - 1];
+    }
+    a.values[at] = x;
+    a.ids[at] = id;
+}
+
+static inline bool any_above(const float* x, float limit) {     // among 64; ones that are equal may count
+    F one = set_f(1.0f), found = zero_below(load_f(x), limit, one);
+    for (int i = 16; i < 64; i += 16) found = add(found, zero_below(load_f(x + i), limit, one));
+    return sum_f(found) > 0.0f;
+}
+
+static void top_k(const void* args, Scratch, int64_t, int64_t) {        // one item
+    const TopKArgs& a = *static_cast<const TopKArgs*>(args);
+    for (int i = 0; i < a.k; ++i) insert(a, i, a.x[i], i);
+    int i = a.k;
+    auto look = [&] {
+        if (above(a.x[i], a.values[a.k - 1])) insert(a, a.k, a.x[i], i);
+    };
+    for (; i + 64 <= a.n;) {
+        if (any_above(a.x + i, a.values[a.k - 1])) {
+            for (int end = i + 64; i < end; ++i) look();
+        } else {
+            i += 64;
+        }
+    }
+    for (; i < a.n; ++i) look();
+}
+
+}}  // namespace gristmill::GM_LEVEL

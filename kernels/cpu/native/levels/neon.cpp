@@ -1,0 +1,3 @@
+#define GM_LEVEL neon
+#include "../simd/neon.h"
+#include "../kernels/level.h"
