@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .cpu import CpuBackend
+from .cpu.backend import CpuBackend
 from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
 from .qtensor import QTensor
@@ -161,7 +161,7 @@ class Ops:
     # -- sampling ----------------------------------------------------------------------------------------------
 
     def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k highest of x (n,), highest first, of equal ones the first; and where they are, int64. NaN is highest."""
+        """The k highest of x (n,), highest first, of equal ones the first, and their places, int64. NaN is highest."""
         return self.table.find("top_k")(x, k)
 
     # -- whole steps -------------------------------------------------------------------------------------------

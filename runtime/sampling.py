@@ -24,8 +24,8 @@ TopK = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 class Sampler:
     """The sampler of one sequence. It owns its random numbers, one for each token drawn.
 
-    ``n_ctx`` is the window that ``repeat_last_n`` -1 means; ``top_k`` the operator of ``kernels.Ops``. Two samplers with the same parameters (and a seed
-    other than -1) draw the same tokens from the same logits.
+    ``n_ctx`` is the window that ``repeat_last_n`` -1 means; ``top_k`` the operator of ``kernels.Ops``. Two samplers
+    with the same parameters (and a seed other than -1) draw the same tokens from the same logits.
     """
 
     def __init__(self, params: Sampling, *, n_ctx: int, top_k: TopK = top_k):

@@ -66,10 +66,11 @@ class DecodeInputs:
         self.batch = batch
         layout = batch.layout
         # Filled on the host: there, through numpy, an assignment costs a tenth of what it does through torch.
-        host = [t.cpu() for t in (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)]
-        self._host = host
+        self._fixed = (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)
+        host = self._host = [t.cpu() for t in self._fixed]
         self._ids, self._positions, self._slots, self._lengths, self._table = (t.numpy() for t in host)
-        self._rows: list[tuple[list[int], int]] = [([], 0)] * len(host[0])  # whose pages the table holds, and how many
+        # Whose pages the table holds, and how many.
+        self._rows: list[tuple[list[int], int]] = [([], 0)] * len(host[0])
 
     def fill(self, spans: list[Span]) -> None:
         page_size = self.batch.layout.page_size
@@ -86,9 +87,7 @@ class DecodeInputs:
         self._upload()
 
     def _upload(self) -> None:
-        batch, layout = self.batch, self.batch.layout
-        fixed = (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)
-        for target, source in zip(fixed, self._host, strict=True):
+        for target, source in zip(self._fixed, self._host, strict=True):
             if target is not source:  # on the CPU they are one and the same
                 target.copy_(source)
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gristmill import __version__
+from gristmill.kernels.cpu.extension import LEVEL_VARIABLE, MISSING, WAY_OUT, cpu_levels
 from gristmill.runtime.errors import GristmillError
 
 from ..store import Store
@@ -52,6 +53,7 @@ def doctor(_: Namespace) -> int:
     checks = [
         *_versions(),
         *_machine(),
+        _kernels(),
         *_store(settings.models),
         _server(client),
         _default_model(settings.models),
@@ -73,6 +75,19 @@ def _versions() -> Iterator[Check]:
     yield Check("python", sys.version.split()[0])
     yield Check("gristmill", __version__)
     yield from packages(metadata.version, _requirements())
+
+
+def _kernels() -> Check:
+    """The native kernels: the instruction set they use here."""
+    try:
+        levels = cpu_levels()
+    except ImportError:
+        return Check("kernels", MISSING, WAY_OUT)
+    forced = os.environ.get(LEVEL_VARIABLE)
+    if forced and forced not in levels:
+        text = f"{LEVEL_VARIABLE}={forced} is not one of {', '.join(levels)}"
+        return Check("kernels", text, f"unset {LEVEL_VARIABLE}")
+    return Check("kernels", f"native, {forced or levels[0]}")
 
 
 def _requirements() -> list[str]:

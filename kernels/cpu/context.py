@@ -1,8 +1,7 @@
-"""The extension module: loading it, its levels, its look-up tables."""
+"""A level of the extension module on some threads, with its look-up tables."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from functools import cache
 from typing import Any
@@ -11,14 +10,10 @@ import torch
 
 from ..formats.grids import GRIDS, grid
 from .cores import physical_cores
+from .extension import LEVEL_VARIABLE, load_extension
 
-LEVEL_VARIABLE = "GRISTMILL_CPU_LEVEL"
 # Order and elements as in native/tables.h. IQ1's values are kept positive, and doubled thrice for its deltas of 1/8.
 _TABLES = ("IQ1", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S")
-_MISSING = (
-    "the native CPU kernels are not built, so computing is slow; install a C++17 compiler "
-    "(for example: apt install g++) and reinstall gristmill"
-)
 
 
 class CpuContext:
@@ -38,18 +33,9 @@ class CpuContext:
         self.handle = self.native.open_context(self.level, self.n_threads)
 
 
-def cpu_levels() -> list[str]:
-    """Levels that this processor runs, the best first. Raises ImportError as ``CpuContext`` does."""
-    levels: list[str] = _load().levels()
-    return levels
-
-
 @cache
 def _load() -> Any:
-    try:
-        native = importlib.import_module("._cpu", __package__)
-    except ImportError:
-        raise ImportError(_MISSING) from None
+    native = load_extension()
     for table_id, name in enumerate(_TABLES):
         native.set_table(table_id, _table(name))
     return native

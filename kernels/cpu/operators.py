@@ -313,7 +313,6 @@ class CpuOperators:
         )
         return out
 
-
     # -- sampling ----------------------------------------------------------------------------------------------
 
     def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

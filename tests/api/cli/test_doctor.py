@@ -25,8 +25,8 @@ def test_a_good_machine_is_all_ok(gristmill, server, good_packages):
     lines = lines_of(out)
     assert (status, err) == (0, "")
     assert list(lines) == [
-        "python", "gristmill", "torch", "packages", "processor", "cores", "memory", "models", "disk", "server",
-        "default model",
+        "python", "gristmill", "torch", "packages", "processor", "cores", "memory", "kernels", "models", "disk",
+        "server", "default model",
     ]  # fmt: skip
     assert lines["torch"] == ("ok", "2.13.0+cpu")
     assert lines["models"][1].startswith("0 in ")
@@ -101,3 +101,23 @@ def test_the_report_to_the_letter():
         "broken  torch          none\n"
         "                       fix: get it\n"
     )
+
+
+def test_kernels_that_are_not_built_come_with_the_way_to_build_them(monkeypatch):
+    def missing():
+        raise ImportError("no extension")
+
+    monkeypatch.setattr(doctor, "cpu_levels", missing)
+    check = doctor._kernels()
+    assert not check.is_broken
+    assert "not built" in check.text
+    assert "compiler" in check.fix
+
+
+def test_a_level_that_the_processor_does_not_have_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "cpu_levels", lambda: ["avx2", "portable"])
+    assert doctor._kernels().text == "native, avx2"
+    monkeypatch.setenv("GRISTMILL_CPU_LEVEL", "portable")
+    assert doctor._kernels().text == "native, portable"
+    monkeypatch.setenv("GRISTMILL_CPU_LEVEL", "mmx")
+    assert doctor._kernels().text == "GRISTMILL_CPU_LEVEL=mmx is not one of avx2, portable"
