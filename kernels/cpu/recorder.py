@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 
 from .arena import Arena
 from .context import CpuContext
+
+_POOLED = range(128 << 10, 16 << 20)  # bytes
 
 
 class Recorder:
@@ -21,11 +24,18 @@ class Recorder:
         self.context = context
         self.program: Any = None
         self._arena: Arena | None = None
+        self._pool = Arena()
         self._inputs: list[torch.Tensor] = []
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Room for an operator's result."""
-        return torch.empty(shape, dtype=dtype) if self._arena is None else self._arena.empty(shape, dtype)
+        """Room for an operator's result.
+
+        Large ones, not huge ones, come from a pool: the C library would map and clear fresh pages for each.
+        """
+        if self._arena is not None:
+            return self._arena.empty(shape, dtype)
+        pooled = _POOLED.start <= math.prod(shape) * dtype.itemsize < _POOLED.stop
+        return self._pool.empty(shape, dtype) if pooled else torch.empty(shape, dtype=dtype)
 
     def address(self, x: torch.Tensor | None) -> int:
         """Where ``x`` lies, 0 for None. A recorded program keeps alive what it reads from outside the arena."""

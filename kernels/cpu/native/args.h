@@ -151,6 +151,7 @@ struct PackArgs {
     uint8_t* panels;
     int64_t row_bytes, panel_bytes;
     int32_t kind, rows, cols;
+    int32_t signed_offset;      // filled in by emit_pack
 };
 
 }  // namespace gristmill

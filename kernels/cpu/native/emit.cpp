@@ -84,7 +84,10 @@ void emit_attention(Context& c, AttentionArgs a, int64_t n, Program& out) {
     if (a.n_splits > 1) out.push_back(phase(c.level.attention_merge, a, n_heads, 1));
 }
 
-void emit_pack(Context&, const PackArgs& a, Program& out) { out.push_back(phase(pack_panels, a, panels(a.rows), 8)); }
+void emit_pack(Context& c, PackArgs a, Program& out) {
+    a.signed_offset = c.level.signed_offset;
+    out.push_back(phase(pack_panels, a, panels(a.rows), 8));
+}
 
 template <class Args> void emit_items(Context& c, RunFn run, const Args& args, int64_t n_items, int64_t grain, Program& out) {
     grain = std::max(grain, n_items / (16 * c.pool.n_threads()));

@@ -38,7 +38,7 @@ void emit_linear(Context&, LinearArgs, Program&);
 void emit_experts(Context&, ExpertArgs, Program&);
 void emit_embedding(Context&, const EmbeddingArgs&, int64_t n, Program&);
 void emit_attention(Context&, AttentionArgs, int64_t n, Program&);
-void emit_pack(Context&, const PackArgs&, Program&);
+void emit_pack(Context&, PackArgs, Program&);
 
 // An operator of one phase whose items are alike.
 template <class Args> void emit_items(Context& c, RunFn run, const Args& args, int64_t n_items, int64_t grain, Program& out);

@@ -8,6 +8,7 @@ namespace gristmill {
 struct Level {
     const char* name;
     int32_t big_tile;                               // tokens of the largest matmul tile
+    int32_t signed_offset;                          // what the products want signed codes to be higher by
     int64_t (*padded_rows)(int32_t n);              // rows that n tokens take when they are prepared
     int64_t (*tiles)(int32_t n);                    // and the tiles that they make
     size_t (*acts_bytes)(int32_t rows, int32_t cols, uint32_t kinds);   // memory of that many prepared rows

@@ -1,4 +1,4 @@
-// Packing runs once, at load, and moves bytes: it is the same on every level. Rows past the last one are zero.
+// Packing runs once, at load, and moves bytes: it is the same on every level but for the offset of Q8_0's codes. Rows past the last one are zero.
 #include "pack.h"
 
 #include <cstring>
@@ -199,6 +199,8 @@ void pack_blocks(const PackArgs& a, int64_t panel, uint8_t* out) {
             to += 16 * piece.n_bytes;
         }
         if (a.kind == kQ5_0 || a.kind == kQ5_1) fifth_bits(rows, a.kind == kQ5_0 ? 2 : 4, to);
+        if (a.kind == kQ8_0)
+            for (int i = 0; i < layout.code_bytes; ++i) codes[i] = static_cast<uint8_t>(codes[i] + a.signed_offset);
         recipe.scales(rows, scales);
         codes += layout.code_bytes;
         scales += layout.scale_bytes;

@@ -57,17 +57,14 @@ static inline int tile_rows(const AttentionArgs& a) {
 static size_t attention_scratch(const AttentionArgs& a) { return AttentionScratch::bytes(tile_rows(a), a); }
 
 // Where the keys or values of a block lie, and those of the block after it: pages are scattered, so the processor's
-// own prefetching does not see them come.
+// own prefetching does not see them come. Where kFetch, what is read now is fetched from the block after.
 struct BlockPages {
     const uint8_t* now[4];
     const uint8_t* next[4];
-    template <int kBytes> inline void prefetch(int page, int64_t at) const {
-        if (at % 64 < kBytes) __builtin_prefetch(next[page] + at);
-    }
 };
 
 // Scores of kR rows from row r against kP pages from page first on.
-template <class Kv, int kR, int kP>
+template <class Kv, int kR, int kP, bool kFetch>
 static inline void score_pages(const BlockPages& pages, int first, const float* q, int padded, int k_dim, float* scores) {
     F acc[kR][kP];
     for (int r = 0; r < kR; ++r)
@@ -75,7 +72,7 @@ static inline void score_pages(const BlockPages& pages, int first, const float* 
     for (int i = 0; i < k_dim; ++i, q += padded) {
         F k[kP];
         for (int p = 0; p < kP; ++p) {
-            pages.prefetch<16 * Kv::kBytes>(first + p, static_cast<int64_t>(16) * Kv::kBytes * i);
+            if (kFetch) __builtin_prefetch(pages.next[first + p] + 16 * Kv::kBytes * i);
             k[p] = Kv::load_k(pages.now[first + p], i, k_dim);
         }
         for (int r = 0; r < kR; ++r)
@@ -110,24 +107,48 @@ static inline float soften(const AttentionArgs& a, float* scores, int first, int
 }
 
 // out (kR rows) += weights (kR, n_keys) times values, kD vectors of 16 elements from element i on.
-template <class Kv, int kR, int kD>
+template <class Kv, int kR, int kD, bool kFetch>
 static inline void add_values(const BlockPages& pages, int n_keys, const float* weights, int i, int v_dim, float* out,
                               int stride) {
     F acc[kR][kD];
     for (int r = 0; r < kR; ++r)
         for (int d = 0; d < kD; ++d) acc[r][d] = load_f(out + r * stride + i + 16 * d);
-    for (int key = 0; key < n_keys; ++key) {
-        F v[kD];
-        for (int d = 0; d < kD; ++d) {
-            const int64_t at = (static_cast<int64_t>(key % 16) * v_dim + i + 16 * d) * Kv::kBytes;
-            pages.prefetch<16 * Kv::kBytes>(key / 16, at);
-            v[d] = Kv::load_v(pages.now[key / 16], key % 16, i + 16 * d, v_dim);
+    for (int p = 0; 16 * p < n_keys; ++p, weights += 16) {
+        const int n_tokens = n_keys - 16 * p < 16 ? n_keys - 16 * p : 16;
+        for (int token = 0; token < n_tokens; ++token) {
+            F v[kD];
+            for (int d = 0; d < kD; ++d) {
+                if (kFetch) __builtin_prefetch(pages.next[p] + (token * v_dim + i + 16 * d) * Kv::kBytes);
+                v[d] = Kv::load_v(pages.now[p], token, i + 16 * d, v_dim);
+            }
+            for (int r = 0; r < kR; ++r)
+                for (int d = 0; d < kD; ++d) acc[r][d] = fma(v[d], set_f(weights[r * kKeys + token]), acc[r][d]);
         }
-        for (int r = 0; r < kR; ++r)
-            for (int d = 0; d < kD; ++d) acc[r][d] = fma(v[d], set_f(weights[r * kKeys + key]), acc[r][d]);
     }
     for (int r = 0; r < kR; ++r)
         for (int d = 0; d < kD; ++d) store_f(out + r * stride + i + 16 * d, acc[r][d]);
+}
+
+// Of few rows, reading takes longer than computing; many rows read a block several times.
+template <class Kv> static void score_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
+                                            const BlockPages& keys) {
+    int r = 0;
+    for (; r + 8 <= t.padded; r += 8)
+        for (int p = 0; p < 4; p += 2)
+            score_pages<Kv, 8, 2, false>(keys, p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
+    if (r < t.padded) score_pages<Kv, 4, 4, true>(keys, 0, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
+}
+
+template <class Kv> static void add_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
+                                          const BlockPages& values, int n_keys, State state) {
+    for (int r = 0; r < t.padded; r += 4) {
+        float *weights = s.scores + r * kKeys, *out = state.out + r * state.stride;
+        int i = 0;
+        if (t.padded == 4)
+            for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4, true>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+        for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4, false>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+        for (; i < a.v_dim; i += 16) add_values<Kv, 4, 1, false>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+    }
 }
 
 // One block of 64 keys from `block` on.
@@ -143,13 +164,9 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
         keys.now[p] = a.k_cache + now * k_head, keys.next[p] = a.k_cache + next * k_head;
         values.now[p] = a.v_cache + now * v_head, values.next[p] = a.v_cache + next * v_head;
     }
+    score_block<Kv>(a, t, s, keys);
     int r = 0;
-    for (; r + 8 <= t.padded; r += 8)
-        for (int p = 0; p < 4; p += 2)
-            score_pages<Kv, 8, 2>(keys, p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
-    for (; r < t.padded; r += 4)
-        score_pages<Kv, 4, 4>(keys, 0, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
-    for (r = 0; r < t.n_rows; ++r) {
+    for (; r < t.n_rows; ++r) {
         int position = t.position(r), first = a.window ? position - a.window + 1 - block : 0;
         float fade = soften(a, s.scores + r * kKeys, first, position + 1 - block, state.best[r], state.total[r]);
         if (fade != 1.0f)
@@ -158,12 +175,7 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
     }
     for (; r < t.padded; ++r)
         for (int p = 0; p < 4; ++p) store_f(s.scores + r * kKeys + 16 * p, set_f(0.0f));
-    for (r = 0; r < t.padded; r += 4) {
-        float *weights = s.scores + r * kKeys, *out = state.out + r * state.stride;
-        int i = 0;
-        for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4>(values, n_keys, weights, i, a.v_dim, out, state.stride);
-        for (; i < a.v_dim; i += 16) add_values<Kv, 4, 1>(values, n_keys, weights, i, a.v_dim, out, state.stride);
-    }
+    add_block<Kv>(a, t, s, values, n_keys, state);
 }
 
 // Keys of one split. Windows cut off what lies wholly before them.

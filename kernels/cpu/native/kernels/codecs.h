@@ -4,7 +4,7 @@
 //   codes(codes, put)             put(step, x): x holds elements 4 step to 4 step + 3 of the 16 rows
 //   scales(scales, codes, put)    put(group, d, m) in the order of the groups: float32 of the 16 rows
 // so that an element is d * (code - kOffset), plus m where kMin. Codes are at most 127, or signed where kSigned
-// (then as to_dot leaves them). Where kInRegisters, steps and groups are compile-time indices, so that what put does
+// (then with kSignedOffset added). Where kInRegisters, steps and groups are compile-time indices, so that what put does
 // with them needs no memory. Which byte holds which element follows ggml-common.h; see kernels/formats.
 #pragma once
 #include <utility>
@@ -42,7 +42,8 @@ static GM_INLINE F none() { return set_f(0.0f); }
 // What codecs share: elements of a block and of a group, and the sign of their codes.
 template <int block, int group, int offset, bool min = false, bool is_signed = false> struct Shape {
     static constexpr int kBlock = block, kGroup = group, kOffset = offset;
-    static constexpr bool kMin = min, kSigned = is_signed, kInRegisters = true;
+    static constexpr bool kMin = min, kSigned = is_signed;
+    static constexpr bool kInRegisters = true, kAsStored = false;   // kAsStored: packed codes are what the products take
 };
 
 struct OneScale {                   // d for the whole block of 32
@@ -85,9 +86,10 @@ struct Q4_1 : Shape<32, 32, 0, true>, Nibbles, ScaleAndMin {};
 struct Q5_0 : Shape<32, 32, 16>, FiveBits, OneScale {};
 struct Q5_1 : Shape<32, 32, 0, true>, FiveBits, ScaleAndMin {};
 
-struct Q8_0 : Shape<32, 32, kSignedOffset, false, true>, OneScale {
+struct Q8_0 : Shape<32, 32, kSignedOffset, false, true>, OneScale {     // packed with kSignedOffset added
+    static constexpr bool kAsStored = true;
     template <class Put> static GM_INLINE void codes(const uint8_t* c, const Put& put) {
-        unrolled<8>(GM_EACH(i) { put(i, to_dot(load_i(c + 64 * i))); });
+        unrolled<8>(GM_EACH(i) { put(i, load_i(c + 64 * i)); });
     }
 };
 

@@ -4,7 +4,7 @@
 
 namespace gristmill { namespace GM_LEVEL {
 
-constexpr uint8_t to_code(int level) { return static_cast<uint8_t>(kSignedOffset ^ (level & 255)); }    // as to_dot
+constexpr uint8_t to_code(int level) { return static_cast<uint8_t>(kSignedOffset ^ (level & 255)); }    // as dot_ss wants it
 
 alignas(16) constexpr uint8_t kNonLinear[16] = {        // kernels/formats/four_bit.py, LEVELS
     to_code(-127), to_code(-104), to_code(-83), to_code(-65), to_code(-49), to_code(-35), to_code(-22), to_code(-10),

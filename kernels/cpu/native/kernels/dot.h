@@ -10,15 +10,23 @@ constexpr int kPrefetch = 12288;    // bytes ahead: at 4096 a core reads a fifth
 constexpr int kSlab = 512;          // elements that are unpacked at once: 8 KiB of codes stay in the first cache
 
 struct Unpacked {
-    uint8_t codes[kSlab * 16];
+    const uint8_t* codes;           // buffer, or the packed codes themselves
+    uint8_t buffer[kSlab * 16];
     float d[kSlab];                 // (groups of 16 or 32, 16 rows)
     float m[kSlab];
 };
 
+struct Slab {                       // some blocks of what is unpacked
+    const uint8_t* codes;
+    const float *d, *m;
+    Slab(const Unpacked& w, int block, int group)
+        : codes(w.codes + 512 * block), d(w.d + 512 / group * block), m(w.m + 512 / group * block) {}
+};
+
 // Weights are read once and in order, so what comes is known: the processor's own prefetching does not keep up, since
-// codes and scales are two streams. `ahead` corrects for the scales, which lie after all codes of a panel.
-template <int kBytes> static GM_INLINE void prefetch_block(const uint8_t* codes, int ahead) {
-    for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(codes + ahead + kPrefetch + i);
+// codes and scales are two streams.
+static GM_INLINE void prefetch(const uint8_t* ahead, int n_bytes) {
+    for (int i = 0; i < n_bytes; i += 64) __builtin_prefetch(ahead + i);
 }
 
 template <bool kSigned> static GM_INLINE I dot(I acc, I w, const int8_t* a) {
@@ -28,8 +36,8 @@ template <bool kSigned> static GM_INLINE I dot(I acc, I w, const int8_t* a) {
 }
 
 // acc (kT, 16) += codes times kT activations, over n_blocks of 32.
-template <int kT, int kGroup, bool kMin, bool kSigned>
-static void dot_tile(const Unpacked& w, int n_blocks, int offset, const ActBlock* a, float* acc) {
+template <int kT, int kGroup, bool kMin, bool kSigned, bool kShifted>
+static void dot_tile(Slab w, int n_blocks, int offset, const ActBlock* a, float* acc) {
     constexpr int kHalves = 32 / kGroup, kSteps = kGroup / 4;
     constexpr int kChains = kT <= 4 ? 2 : 1;                   // of whole numbers: enough to hide the dot's latency
     F sum[kT];
@@ -39,8 +47,8 @@ static void dot_tile(const Unpacked& w, int n_blocks, int offset, const ActBlock
         for (int h = 0; h < kHalves; ++h) {
             I dots[kT][kChains];
             for (int t = 0; t < kT; ++t) {
-                dots[t][0] = set_i(-offset * (kHalves == 2 ? a[t].sum[h] : a[t].sum[0] + a[t].sum[1]));
-                for (int c = 1; c < kChains; ++c) dots[t][c] = set_i(0);
+                for (int c = 0; c < kChains; ++c) dots[t][c] = set_i(0);
+                if (kShifted) dots[t][0] = set_i(-offset * (kHalves == 2 ? a[t].sum[h] : a[t].sum[0] + a[t].sum[1]));
             }
 #pragma GCC unroll 8
             for (int s = 0; s < kSteps; ++s, codes += 64) {
@@ -73,7 +81,7 @@ static void dot_row(const uint8_t* codes, const uint8_t* scales, int n_blocks, c
     constexpr int kCodeBytes = kLayouts[kKind].code_bytes, kScaleBytes = kLayouts[kKind].scale_bytes;
     F sum = load_f(acc);
     for (int b = 0; b < n_blocks; ++b, codes += kCodeBytes, scales += kScaleBytes, a += C::kBlock / 32) {
-        prefetch_block<kCodeBytes + kScaleBytes>(codes, b * kScaleBytes);
+        prefetch(codes + b * kScaleBytes + kPrefetch, kCodeBytes + kScaleBytes);   // scales lie after all codes
         I dots[kGroups];
         for (int g = 0; g < kGroups; ++g)
             dots[g] = set_i(-C::kOffset * (kPer32 == 2 ? a[g / 2].sum[g % 2] : a[g].sum[0] + a[g].sum[1]));
@@ -93,7 +101,7 @@ static void dot_row(const uint8_t* codes, const uint8_t* scales, int n_blocks, c
     store_f(acc, sum);
 }
 
-using DotFn = void (*)(const Unpacked&, int n_blocks, int offset, const ActBlock*, float* acc);
+using DotFn = void (*)(Slab, int n_blocks, int offset, const ActBlock*, float* acc);
 
 struct Codec {
     int block, group, offset;
@@ -108,11 +116,12 @@ template <class C, int kKind>
 static void unpack_slab(const uint8_t* codes, const uint8_t* scales, int n_blocks, Unpacked& out) {
     constexpr int kGroups = C::kBlock / C::kGroup;
     constexpr int kCodeBytes = kLayouts[kKind].code_bytes, kScaleBytes = kLayouts[kKind].scale_bytes;
-    uint8_t* to = out.codes;
+    out.codes = C::kAsStored ? codes : out.buffer;
+    uint8_t* to = out.buffer;
     float *d = out.d, *m = out.m;
     for (int b = 0; b < n_blocks; ++b, codes += kCodeBytes, scales += kScaleBytes) {
-        prefetch_block<kCodeBytes + kScaleBytes>(codes, b * kScaleBytes);
-        C::codes(codes, [&](auto step, I four) __attribute__((always_inline)) { store_i(to + 64 * step, four); });
+        if constexpr (!C::kAsStored)
+            C::codes(codes, [&](auto step, I four) __attribute__((always_inline)) { store_i(to + 64 * step, four); });
         C::scales(scales, codes, [&](auto group, F unit, F minimum) __attribute__((always_inline)) {
             store_f(d + 16 * group, unit);
             if constexpr (C::kMin) store_f(m + 16 * group, minimum);
@@ -128,8 +137,9 @@ template <class C, int kKind> constexpr auto row_fn() -> decltype(Codec::dot_row
 
 template <class C, int kKind> constexpr Codec codec() {
     return {C::kBlock, C::kGroup, C::kOffset, C::kMin, C::kSigned, unpack_slab<C, kKind>, row_fn<C, kKind>(),
-            dot_tile<kMidTile, C::kGroup, C::kMin, C::kSigned>, dot_tile<kBigTile, C::kGroup, C::kMin, C::kSigned>,
-            dot_tile<1, C::kGroup, C::kMin, C::kSigned>};
+            dot_tile<kMidTile, C::kGroup, C::kMin, C::kSigned, C::kOffset != 0>,
+            dot_tile<kBigTile, C::kGroup, C::kMin, C::kSigned, C::kOffset != 0>,
+            dot_tile<1, C::kGroup, C::kMin, C::kSigned, C::kOffset != 0>};
 }
 
 constexpr Codec kCodecs[kNumKinds] = {
@@ -221,10 +231,18 @@ static void multiply_panel(int kind, const uint8_t* panel, const Acts& acts, con
         int n = acts.cols - k < kSlab ? acts.cols - k : kSlab, block = k / layout.block;
         codec.unpack(panel + static_cast<int64_t>(block) * layout.code_bytes,
                      scales + static_cast<int64_t>(block) * layout.scale_bytes, n / layout.block, w);
+        const int n_32 = n / 32, bytes = (layout.code_bytes + layout.scale_bytes) * 32 / layout.block;
+        const uint8_t* ahead = panel + static_cast<int64_t>(k / 32) * bytes + kPrefetch;
         for (int i = first; i < last; ++i) {
             int before = tiles.first_row(i), width = tiles.width(i);
             const ActBlock* a = acts.int8 + static_cast<int64_t>(before) * (acts.cols / 32) + k / 32 * width;
-            codec.dot_for(width)(w, n / 32, codec.offset, a, acc + 16 * (before - base));
+            // The first tile goes in pieces and fetches what comes meanwhile; the others find it there.
+            const int piece = i == first ? 4 : n_32;
+            for (int b = 0; b < n_32; b += piece) {
+                const int count = n_32 - b < piece ? n_32 - b : piece;
+                if (i == first) prefetch(ahead + b * bytes, count * bytes);
+                codec.dot_for(width)(Slab(w, b, codec.group), count, codec.offset, a + b * width, acc + 16 * (before - base));
+            }
         }
     }
 }

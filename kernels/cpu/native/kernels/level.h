@@ -44,7 +44,7 @@ static size_t state_bytes(const AttentionArgs& a) { return 4 * State::floats(til
 }  // namespace GM_LEVEL
 
 extern const Level GM_JOIN(level_, GM_LEVEL) = {
-    GM_TEXT(GM_LEVEL), GM_LEVEL::kBigTile,
+    GM_TEXT(GM_LEVEL), GM_LEVEL::kBigTile, GM_LEVEL::kSignedOffset,
     GM_LEVEL::padded_rows, GM_LEVEL::tiles, GM_LEVEL::acts_bytes, GM_LEVEL::state_bytes,
     GM_LEVEL::linear_scratch, GM_LEVEL::expert_scratch, GM_LEVEL::embedding_scratch, GM_LEVEL::attention_scratch,
     GM_LEVEL::split_count, GM_LEVEL::expert_count,

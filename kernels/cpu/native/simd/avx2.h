@@ -79,7 +79,6 @@ static inline I dot_ss(I acc, I w, I a) {           // |w| times a with w's sign
     return {dot_half(acc.a, _mm256_abs_epi8(w.a), _mm256_sign_epi8(a.a, w.a)),
             dot_half(acc.b, _mm256_abs_epi8(w.b), _mm256_sign_epi8(a.b, w.b))};
 }
-static inline I to_dot(I w) { return w; }
 
 // -- float32 --
 static inline F load_f(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }

@@ -15,7 +15,7 @@ using I = __m512i;
 constexpr int kBigTile = 12, kMidTile = 4;      // tokens of a matmul tile: 12 * 2 accumulators fill 32 registers
 constexpr bool kFused = true;                  // one token's codes go into the products without a stop in memory
 #ifdef GM_VNNI
-constexpr int kSignedOffset = 128;              // dot_ss wants signed codes with this added: to_dot does it
+constexpr int kSignedOffset = 128;              // dot_ss wants signed codes with this added
 #else
 constexpr int kSignedOffset = 0;
 #endif
@@ -45,11 +45,10 @@ static inline I widen_i8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_
 static inline void store_low_b(void* p, I x) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(x)); }
 static inline int32_t sum_i(I x) { return _mm512_reduce_add_epi32(x); }
 
-// acc + the four products of each lane's bytes. us: w unsigned, at most 127; ss: w signed, through to_dot.
+// acc + the four products of each lane's bytes. us: w unsigned, at most 127; ss: w signed, with kSignedOffset added.
 #ifdef GM_VNNI
 static inline I dot_us(I acc, I w, I a) { return _mm512_dpbusd_epi32(acc, w, a); }
 static inline I dot_ss(I acc, I w, I a) { return _mm512_dpbusd_epi32(acc, w, a); }
-static inline I to_dot(I w) { return _mm512_xor_si512(w, set_b(0x80)); }
 #else
 static inline I dot_us(I acc, I w, I a) {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
@@ -58,7 +57,6 @@ static inline I dot_ss(I acc, I w, I a) {       // |w| times a with w's sign: su
     I signed_a = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(w), _mm512_setzero_si512(), a);
     return dot_us(acc, _mm512_abs_epi8(w), signed_a);
 }
-static inline I to_dot(I w) { return w; }
 #endif
 
 // -- float32 --

@@ -89,7 +89,6 @@ static inline I dot_us(I acc, I w, I a) { GM_I(vusdotq_s32(acc.q[i], GM_U8(w.q[i
 #else
 static inline I dot_us(I acc, I w, I a) { return dot_ss(acc, w, a); }
 #endif
-static inline I to_dot(I w) { return w; }
 
 // -- float32 --
 static inline F load_f(const float* p) { GM_F(vld1q_f32(p + 4 * i)); }

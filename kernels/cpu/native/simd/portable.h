@@ -15,7 +15,7 @@ typedef uint8_t Bytes __attribute__((vector_size(64)));
 
 constexpr int kBigTile = 4, kMidTile = 2;       // tokens of a matmul tile
 constexpr bool kFused = false;                  // one token's codes go into the products without a stop in memory
-constexpr int kSignedOffset = 0;                // what to_dot adds to signed codes
+constexpr int kSignedOffset = 0;                // what dot_ss wants signed codes to be higher by
 constexpr bool kHasBf16Dot = false;
 
 // -- int32 and bytes --
@@ -62,7 +62,7 @@ static inline int32_t sum_i(I x) {
     return static_cast<int32_t>(sum);
 }
 
-// acc + the four products of each lane's bytes. us: w unsigned, at most 127; ss: w signed, through to_dot.
+// acc + the four products of each lane's bytes. us: w unsigned, at most 127; ss: w signed, with kSignedOffset added.
 static inline I dot_ss(I acc, I w, I a) {
     int8_t left[64], right[64];
     int32_t sums[16];
@@ -76,7 +76,6 @@ static inline I dot_ss(I acc, I w, I a) {
     return add_i(acc, load_i(sums));
 }
 static inline I dot_us(I acc, I w, I a) { return dot_ss(acc, w, a); }
-static inline I to_dot(I w) { return w; }
 
 // -- float32 --
 static inline F load_f(const float* p) { F r; __builtin_memcpy(&r, p, 64); return r; }
