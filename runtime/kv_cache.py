@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 from gristmill.kernels.kv import KV_TYPES, KvType
+from gristmill.kernels.memory import Memory
 
 from .config import DecoderConfig
 from .errors import InvalidRequest, ModelError
 
 PAGE_SIZE = 16
+_REGION_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,19 @@ class KVCache:
         """
         kind, n_slots = _kv_type(config, kv_type), n_pages * PAGE_SIZE
 
+        size = bytes_per_token(config, kv_type) * n_slots
+        memory = Memory(min(size, _REGION_BYTES))
+
         def layers(dim: int) -> list[torch.Tensor]:
             shape = (n_slots, config.n_kv_heads, kind.width(dim))
-            return [torch.empty(shape, dtype=kind.dtype, device=device) for _ in range(config.n_layers)]
+            if device.type != "cpu":
+                return [torch.empty(shape, dtype=kind.dtype, device=device) for _ in range(config.n_layers)]
+            n_bytes = math.prod(shape) * kind.dtype.itemsize
+            return [memory.take(n_bytes).view(kind.dtype).reshape(shape) for _ in range(config.n_layers)]
 
         try:
             return cls(layers(config.key_dim), layers(config.value_dim), PAGE_SIZE, n_pages)
-        except RuntimeError:
-            size = bytes_per_token(config, kv_type) * n_slots
+        except (RuntimeError, OSError, OverflowError):
             raise ModelError(
                 f"not enough memory for a cache of {n_slots} tokens ({size / 1e9:.1f} GB); lower num_ctx"
             ) from None

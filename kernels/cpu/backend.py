@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ..dispatch import ANY, KernelKey, Weight
+from ..memory import Memory
 from ..qtensor import QTensor
 from .context import CpuContext
-from .memory import Memory
 from .operators import CpuOperators
 from .recorder import CpuGraph, Recorder
 from .weights import pack

@@ -8,9 +8,9 @@ import torch
 
 from ..dispatch import Weight
 from ..formats import FORMATS
+from ..memory import Memory
 from ..qtensor import QTensor
 from .context import CpuContext
-from .memory import Memory
 
 PANEL = 16
 

@@ -1,4 +1,4 @@
-"""Memory for weights: large regions in huge pages, filled one weight after the other.
+"""Memory for weights and caches: large regions in huge pages, filled one tensor after the other.
 
 Matrices of a small model are smaller than a huge page. On pages of 4 KiB reading them is bound by the translation of
 addresses, and the processor's prefetching stops at each page's end: measured, a third of the speed.
@@ -11,21 +11,24 @@ import mmap
 import torch
 
 _HUGE_PAGE = 2 << 20
-_REGION_BYTES = 64 << 20
 _ALIGNMENT = 64
 
 
 class Memory:
-    """The system gives a region's pages when they are first written, so the last one costs what is in use."""
+    """The system gives a region's pages when they are first written, so the last one costs what is in use.
 
-    def __init__(self) -> None:
+    ``region_bytes`` are mapped at a time, or more for what is larger. Raises OSError where that is too much.
+    """
+
+    def __init__(self, region_bytes: int = 64 << 20) -> None:
+        self._region_bytes = region_bytes
         self._region = torch.empty(0, dtype=torch.uint8)
 
     def take(self, n_bytes: int) -> torch.Tensor:
         """uint8 (n_bytes,) at a multiple of 64, with arbitrary contents. Lives as long as its tensor."""
         size = n_bytes + -n_bytes % _ALIGNMENT
         if size > self._region.shape[0]:
-            self._region = _huge_pages(max(size, _REGION_BYTES))
+            self._region = _huge_pages(max(size, self._region_bytes))
         taken, self._region = self._region[:n_bytes], self._region[size:]
         return taken
 
