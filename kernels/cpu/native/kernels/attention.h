@@ -136,7 +136,24 @@ template <class Kv> static void score_block(const AttentionArgs& a, const QueryT
     for (; r + 8 <= t.padded; r += 8)
         for (int p = 0; p < 4; p += 2)
             score_pages<Kv, 8, 2, false>(keys, p, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys + 16 * p);
-    if (r < t.padded) score_pages<Kv, 4, 4, true>(keys, 0, s.queries + r, t.padded, a.k_dim, s.scores + r * kKeys);
+    if (r == t.padded) return;
+    const float* q = s.queries + r;
+    float* scores = s.scores + r * kKeys;
+    switch (t.n_rows - r) {         // no work for rows that only fill up
+        case 1: return score_pages<Kv, 1, 4, true>(keys, 0, q, t.padded, a.k_dim, scores);
+        case 2: return score_pages<Kv, 2, 4, true>(keys, 0, q, t.padded, a.k_dim, scores);
+        case 3: return score_pages<Kv, 3, 4, true>(keys, 0, q, t.padded, a.k_dim, scores);
+        default: return score_pages<Kv, 4, 4, true>(keys, 0, q, t.padded, a.k_dim, scores);
+    }
+}
+
+// All of at most 4 rows; returns the first element that is left to do.
+template <class Kv, int kR> static int add_few(const BlockPages& values, int n_keys, const float* weights, int v_dim,
+                                               State state) {
+    int i = 0;
+    for (; i + 64 <= v_dim; i += 64)
+        add_values<Kv, kR, 4, true>(values, n_keys, weights, i, v_dim, state.out, state.stride);
+    return i;
 }
 
 template <class Kv> static void add_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
@@ -144,8 +161,12 @@ template <class Kv> static void add_block(const AttentionArgs& a, const QueryTil
     for (int r = 0; r < t.padded; r += 4) {
         float *weights = s.scores + r * kKeys, *out = state.out + r * state.stride;
         int i = 0;
-        if (t.padded == 4)
-            for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4, true>(values, n_keys, weights, i, a.v_dim, out, state.stride);
+        switch (t.n_rows) {
+            case 1: i = add_few<Kv, 1>(values, n_keys, weights, a.v_dim, state); break;
+            case 2: i = add_few<Kv, 2>(values, n_keys, weights, a.v_dim, state); break;
+            case 3: i = add_few<Kv, 3>(values, n_keys, weights, a.v_dim, state); break;
+            case 4: i = add_few<Kv, 4>(values, n_keys, weights, a.v_dim, state); break;
+        }
         for (; i + 64 <= a.v_dim; i += 64) add_values<Kv, 4, 4, false>(values, n_keys, weights, i, a.v_dim, out, state.stride);
         for (; i < a.v_dim; i += 16) add_values<Kv, 4, 1, false>(values, n_keys, weights, i, a.v_dim, out, state.stride);
     }
