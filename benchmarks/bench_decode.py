@@ -33,6 +33,7 @@ from common import (
     print_json,
     print_table,
     read_bandwidth,
+    share_of_reading,
     significant,
     timed,
     token_weight_bytes,
@@ -66,6 +67,7 @@ class Report:
     load_s: float
     peak_bytes: int
     results: list[Result]
+    share: float
     bandwidth: float = 0.0
 
 
@@ -133,6 +135,7 @@ def run_model(threads: int, args: argparse.Namespace) -> Report:
     import torch
 
     from gristmill import open_model
+    from gristmill.runtime.step import Span
 
     torch.set_num_threads(1)
     opened: list[Model] = []
@@ -143,7 +146,11 @@ def run_model(threads: int, args: argparse.Namespace) -> Report:
     weights = token_weight_bytes(model)
     bench = Bench(forward, weights, args.runs, args.steps)
     results = [*bench.prompts(pages[:own]), *bench.alone(pages[:own]), *bench.together(pages[own:])]
-    return Report(threads, model.ops.name, weights, load_s, peak_resident(), results)
+    peak = peak_resident()
+    one = [Span([5], 0, pages[:own])]
+    forward(one)
+    share = share_of_reading(lambda: forward(one), weights + kv_bytes(forward, 1), threads)
+    return Report(threads, model.ops.name, weights, load_s, peak, results, share)
 
 
 def run_all(threads: int, args: argparse.Namespace) -> Report:
@@ -170,7 +177,8 @@ def main() -> None:
     print_table(titles, [cells(report, result) for report in reports for result in report.results])
     for report in reports:
         print(f"{report.threads} threads: read bandwidth {report.bandwidth / 1e9:.1f} GB/s, ", end="")
-        print(f"loaded in {report.load_s:.2f} s, peak memory {report.peak_bytes / 1e6:.0f} MB")
+        print(f"loaded in {report.load_s:.2f} s, peak memory {report.peak_bytes / 1e6:.0f} MB; in alternation with")
+        print(f"  reading the same bytes, one sequence decodes at {report.share:.0%} of the speed of reading")
     print_json("decode", model=Path(args.model).name, reports=[asdict(report) for report in reports])
 
 

@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -216,3 +217,20 @@ def decode(forward: Forward, sequences: list[list[int]], depth: int, steps: int)
         spans = [Span([token], at, pages) for token, pages in zip(tokens, sequences, strict=True)]
         seconds.append(timed(lambda spans=spans: forward(spans)))
     return seconds
+
+
+def share_of_reading(step: Callable[[], object], n_bytes: int, threads: int, rounds: int = 60) -> float:
+    """How fast ``step``, which reads ``n_bytes``, is against reading as many bytes and nothing else; median of rounds.
+
+    Each round does one, then the other: where the machine's bandwidth wanders, both wander with it.
+    """
+    import torch
+
+    torch.set_num_threads(1)  # plain threads read here: a team of torch's would go on spinning into the step
+    parts = torch.ones(n_bytes // 4).chunk(threads)
+    ratios = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            reading = timed(lambda: list(pool.map(torch.sum, parts)))
+            ratios.append(reading / timed(step))
+    return statistics.median(ratios)
