@@ -67,7 +67,7 @@ class Lease:
 class Manager:
     """``start_runner`` is ``Runner.start``, or a test's own."""
 
-    def __init__(self, settings: Settings, start_runner: StartRunner = Runner.start):
+    def __init__(self, settings: Settings, start_runner: StartRunner):
         self.settings = settings
         self.limit = settings.max_loaded_models or AUTOMATIC_LIMIT
         self._start_runner = start_runner

@@ -9,12 +9,14 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.runner.client import Runner
+from gristmill.runtime.runner.launch import Launcher
 
 from . import blobs, chat, generate, library
 from .body import BODY_BYTES
@@ -52,7 +54,7 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-def make_app(settings: Settings, *, start_runner: StartRunner = Runner.start) -> web.Application:
+def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> web.Application:
     """The application; ``start_runner`` lets tests bring runners of their own."""
     app = web.Application(
         middlewares=[log_requests, check_host(settings.host), check_origin(settings.origins), answer_errors],
@@ -63,9 +65,12 @@ def make_app(settings: Settings, *, start_runner: StartRunner = Runner.start) ->
     async def service(app: web.Application) -> AsyncIterator[None]:
         store = Store(settings.models, keep_unused=settings.noprune)
         await asyncio.to_thread(store.prune)
-        manager, renderer = Manager(settings, start_runner), Renderer()
+        launcher = Launcher(keep_spare=settings.spare_runner and start_runner is None)
+        manager = Manager(settings, start_runner or partial(Runner.start, launcher=launcher))
+        renderer = Renderer()
         app[SERVICE] = Service(settings, store, manager, renderer)
         yield
+        await launcher.close()
         await manager.close()
         await renderer.close()
 

@@ -32,7 +32,8 @@ class Settings:
     """What can be set from outside. Times are seconds; ``FOREVER`` (inf) is no limit, 0 in a count is automatic.
 
     ``host`` is empty where all interfaces are meant. ``scheme`` and ``path`` matter to clients only. ``origins``
-    are allowed in addition to the built-in ones. ``debug`` is 0, 1 (debug) or 2 (trace).
+    are allowed in addition to the built-in ones. ``debug`` is 0, 1 (debug) or 2 (trace). ``spare_runner`` keeps
+    a process with torch ready for the next model.
     """
 
     scheme: str = "http"
@@ -52,6 +53,7 @@ class Settings:
     nohistory: bool = False
     debug: int = 0
     backend: str = "auto"
+    spare_runner: bool = True
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -76,6 +78,7 @@ class Settings:
             nohistory=reader.flag("OLLAMA_NOHISTORY"),
             debug=reader.level("OLLAMA_DEBUG"),
             backend=reader.text("GRISTMILL_BACKEND").lower() or cls.backend,
+            spare_runner=reader.flag("GRISTMILL_SPARE_RUNNER", cls.spare_runner),
         )
 
 
@@ -96,10 +99,10 @@ class _Reader:
         """Without white space and quotes around it; empty where it is not set."""
         return self._env.get(name, "").strip().strip("\"'")
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, default: bool = False) -> bool:
         """Any text that is no boolean counts as true."""
         text = self.text(name).lower()
-        return bool(text) and text not in _FALSE
+        return text not in _FALSE if text else default
 
     def count(self, name: str, default: int) -> int:
         text = self.text(name)

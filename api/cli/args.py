@@ -122,6 +122,7 @@ ENVIRONMENT = {
     "OLLAMA_NOPRUNE": "Do not remove unused blobs at start",
     "OLLAMA_DEBUG": "Show more in the log",
     "GRISTMILL_BACKEND": "What computes the models (default auto)",
+    "GRISTMILL_SPARE_RUNNER": "Keep a process ready for the next model (default 1; it takes about 230 MB)",
     "OLLAMA_NOHISTORY": "Do not keep the prompt's history",
 }
 _CLIENT = ("OLLAMA_HOST",)

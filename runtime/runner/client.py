@@ -1,12 +1,10 @@
-"""The server's side of a runner: start the process, submit requests, notice its death. Imports no torch."""
+"""The server's side of a runner: load a model in it, submit requests, notice its death. Imports no torch."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import socket
-import sys
 from collections.abc import AsyncGenerator, Callable
 
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from .. import errors
 from ..errors import GristmillError, InvalidRequest, ModelError, RunnerError, RunnerStopped
 from ..params import Sampling
+from .launch import Launched, Launcher, end, launch
 from .messages import (
     Abort,
     Failed,
@@ -45,13 +44,10 @@ STOPPED = (
 class Runner:
     """A loaded model in its own process. Made by ``start``."""
 
-    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket):
-        self.process = process
+    def __init__(self, launched: Launched):
+        self.process, self._reader, self._writer = launched.process, launched.reader, launched.writer
         self.died = asyncio.Event()
         self.ready: Ready
-        self._sock = sock
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
         self._reading: asyncio.Task[None]
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
@@ -60,24 +56,20 @@ class Runner:
 
     @classmethod
     async def start(
-        cls, load: Load, *, on_progress: OnProgress | None = None, stall_timeout_s: float | None = 300.0
+        cls,
+        load: Load,
+        *,
+        on_progress: OnProgress | None = None,
+        stall_timeout_s: float | None = 300.0,
+        launcher: Launcher | None = None,
     ) -> Runner:
-        """Start a process and load a model in it.
+        """Load a model in a process from ``launcher``, or in one that is launched now.
 
         Raises ModelError when the model cannot be loaded, RunnerError when the process died while loading or
         made no progress for ``stall_timeout_s`` seconds. Cancelling gives everything back.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gristmill.runtime.runner.process", str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl+C in the server's terminal is the server's to handle
-            )
-        runner = cls(process, ours)
+        runner = cls(await (launcher.take() if launcher else launch()))
         try:
-            runner._reader, runner._writer = await asyncio.open_connection(sock=ours)
             runner._send(load)
             runner.ready = await runner._wait_until_ready(on_progress, stall_timeout_s)
         except BaseException:
@@ -194,14 +186,7 @@ class Runner:
 
     async def _kill(self) -> None:
         self.died.set()
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-        await self.process.wait()
-        if hasattr(self, "_writer"):
-            self._writer.close()
-        else:
-            self._sock.close()
+        await end(self.process, self._writer)
 
 
 def _checked(answer: Answer | None) -> Piece | Finished:

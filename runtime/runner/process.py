@@ -1,4 +1,4 @@
-"""The runner: one process that owns one model. Started by ``client.Runner``, speaks ``messages`` on a socket.
+"""The runner: one process that owns one model. Started by ``launch``, speaks ``messages`` on a socket.
 
 The main thread loads the model and runs the engine; a second one reads messages and tokenizes prompts. All of torch's
 work stays in one thread, because each thread that computes brings a team of worker threads of its own, and two
@@ -83,6 +83,7 @@ class RunnerProcess:
         self.connection = connection
 
     def run(self) -> None:
+        _import_ahead()
         message = self.connection.receive()
         if not isinstance(message, Load):
             return
@@ -99,7 +100,7 @@ class RunnerProcess:
 
     def _load(self, load: Load) -> None:
         started = time.monotonic_ns()
-        import torch  # the slow import happens after the server has seen us start
+        import torch
 
         from gristmill.kernels.cpu.cores import physical_cores
 
@@ -185,6 +186,12 @@ class RunnerProcess:
                     steps=stats.steps,
                 )
             )
+
+
+def _import_ahead() -> None:
+    """The slow imports, most of a small model's loading time, while nobody waits for them."""
+    with contextlib.suppress(ImportError):  # ``Load`` is answered with the error
+        from .. import model  # noqa: F401
 
 
 def resident_bytes() -> int:

@@ -22,6 +22,12 @@ def test_defaults():
     assert (settings.max_loaded_models, settings.num_parallel, settings.max_queue) == (0, 4, 512)
     assert (settings.context_length, settings.kv_cache_type, settings.origins) == (0, "f16", ())
     assert (settings.noprune, settings.nohistory, settings.debug, settings.backend) == (False, False, 0, "auto")
+    assert settings.spare_runner
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", True), ("1", True), ("0", False), ("false", False)])
+def test_the_spare_runner_can_be_switched_off(text, expected):
+    assert read(GRISTMILL_SPARE_RUNNER=text).spare_runner is expected
 
 
 @pytest.mark.parametrize(

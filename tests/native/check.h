@@ -54,6 +54,7 @@ inline void run(Context& context, Program program) {
 }
 
 void test_products(Context& level, Context& portable, Report&);
+void test_combinations(Context& level, Context& portable, Report&);
 void test_attention(Context& level, Context& portable, Report&);
 void test_rows(Context& level, Context& portable, Report&);
 

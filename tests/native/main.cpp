@@ -36,6 +36,7 @@ int main() {
         test_rows(context, portable, report);
         test_attention(context, portable, report);
         test_products(context, portable, report);
+        test_combinations(context, portable, report);
     }
     std::printf("%d passed, %d failed\n", report.passed, report.failed);
     return report.failed ? 1 : 0;

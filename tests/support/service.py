@@ -72,6 +72,7 @@ def running_service(store: Path, **settings: str) -> Iterator[Service]:
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(store),
         "GRISTMILL_BACKEND": "reference",
+        "GRISTMILL_SPARE_RUNNER": "0",
         **settings,
     }
     log = store.parent / f"serve-{port}.log"

@@ -115,7 +115,10 @@ static inline F sub(F x, F y) { GM_F(vsubq_f32(x.q[i], y.q[i])); }
 static inline F mul(F x, F y) { GM_F(vmulq_f32(x.q[i], y.q[i])); }
 static inline F div(F x, F y) { GM_F(vdivq_f32(x.q[i], y.q[i])); }
 static inline F fma(F x, F y, F z) { GM_F(vfmaq_f32(z.q[i], x.q[i], y.q[i])); }
-static inline F max(F x, F y) { GM_F(vbslq_f32(vcgtq_f32(x.q[i], y.q[i]), x.q[i], y.q[i])); }   // y where either is NaN
+static inline float32x4_t max_quarter(float32x4_t x, float32x4_t y) {   // y where either is NaN, as vmaxq is not
+    return vbslq_f32(vcgtq_f32(x, y), x, y);
+}
+static inline F max(F x, F y) { GM_F(max_quarter(x.q[i], y.q[i])); }
 static inline F min(F x, F y) { GM_F(vbslq_f32(vcltq_f32(x.q[i], y.q[i]), x.q[i], y.q[i])); }
 static inline F abs(F x) { GM_F(vabsq_f32(x.q[i])); }
 static inline F zero_below(F x, float limit, F y) {
@@ -136,7 +139,9 @@ static inline float sum_f(F x) {
     return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
 }
 static inline float max_f(F x) {
-    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.q[0], x.q[2]), vmaxq_f32(x.q[1], x.q[3])));
+    float32x4_t a = max_quarter(max_quarter(x.q[0], x.q[2]), max_quarter(x.q[1], x.q[3]));
+    a = max_quarter(a, vextq_f32(a, a, 2));
+    return vgetq_lane_f32(max_quarter(a, vextq_f32(a, a, 1)), 0);
 }
 
 // -- 16-bit floats --
