@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,12 +12,17 @@ from aiohttp import web
 
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
+from gristmill.runtime.runner.client import Runner
 
 from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
+from .logprobs import logprob_fields
 from .output import json_response
 from .schema import ChatRequest, Message
 from .service import SERVICE, read_request, required, single_quoted
 from .stream import Lines, send_lines
+from .truncate import fitting_prompt
+
+log = logging.getLogger(__name__)
 
 ROLE = "assistant"
 
@@ -43,27 +50,41 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     for message in messages:
         refuse_images(message.images, run.target)
     check_format(body)
+    conversation = _conversation(run, messages)
+    prompt = await _render(run, body, conversation)
+    if body.debug_render_only:
+        yield await run.rendered(prompt, message={"role": "", "content": ""})
+        return
+
+    async def shorten(runner: Runner) -> str:
+        n_ctx = runner.ready.n_ctx
+        prompt, n_dropped = await fitting_prompt(
+            conversation, lambda rest: _render(run, body, rest), runner.count, n_ctx
+        )
+        log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
+        return prompt
+
+    async with aclosing(run.events(prompt, shorten=shorten)) as events:
+        async for event, load_ns in events:
+            if isinstance(event, Piece):
+                if event.text or event.logprobs:
+                    yield run.line(message=_message(event.text), done=False, **logprob_fields(event.logprobs))
+                continue
+            yield run.line(message=_message(""), done=True, done_reason=event.reason, **run.metrics(event, load_ns))
+
+
+async def _render(run: Run, body: ChatRequest, conversation: Sequence[dict[str, Any]]) -> str:
     facts = run.target.facts
-    prompt = await render_chat(
+    return await render_chat(
         run.service.renderer,
         facts.chat_template or CHATML_TEMPLATE,
-        _conversation(run, messages),
+        conversation,
         guard=run.target.guard,
         tools=[msgspec.to_builtins(tool) for tool in body.tools],
         bos_token=facts.bos_token or "",
         eos_token=facts.eos_token or "",
         think=check_think(body, run.target),
     )
-    if body.debug_render_only:
-        yield await run.rendered(prompt, message={"role": "", "content": ""})
-        return
-    async with aclosing(run.events(prompt)) as events:
-        async for event, load_ns in events:
-            if isinstance(event, Piece):
-                if event.text:
-                    yield run.line(message=_message(event.text), done=False)
-                continue
-            yield run.line(message=_message(""), done=True, done_reason=event.reason, **run.metrics(event, load_ns))
 
 
 def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
@@ -81,8 +102,10 @@ def _message(content: str) -> dict[str, str]:
 
 
 async def _joined(lines: Lines) -> Line:
-    """The stream as one object: texts joined, everything else from the last line."""
-    texts, last = [], {}
+    """The stream as one object: texts and log-probabilities joined, everything else from the last line."""
+    texts, entries, last = [], [], {}
     async for last in lines:
         texts.append(last["message"]["content"])
-    return {**last, "message": {**last["message"], "content": "".join(texts)}}
+        entries += last.get("logprobs", [])
+    message = {**last["message"], "content": "".join(texts)}
+    return {**last, "message": message, **({"logprobs": entries} if entries else {})}

@@ -13,6 +13,7 @@ from gristmill.runtime.events import Piece
 
 from .errors import NotFound
 from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
+from .logprobs import logprob_fields
 from .output import json_response
 from .schema import GenerateRequest
 from .service import SERVICE, read_request, single_quoted
@@ -58,8 +59,8 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
     async with aclosing(run.events(prompt, list(body.context))) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
-                if event.text:
-                    yield run.line(response=event.text, done=False)
+                if event.text or event.logprobs:
+                    yield run.line(response=event.text, done=False, **logprob_fields(event.logprobs))
                 continue
             context = {} if body.raw else {"context": event.prompt_ids + run.output_ids}
             yield run.line(response="", done=True, done_reason=event.reason, **context, **run.metrics(event, load_ns))
@@ -87,8 +88,9 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
 
 
 async def _joined(lines: Lines) -> Line:
-    """The stream as one object: texts joined, everything else from the last line."""
-    texts, last = [], {}
+    """The stream as one object: texts and log-probabilities joined, everything else from the last line."""
+    texts, entries, last = [], [], {}
     async for last in lines:
         texts.append(last["response"])
-    return {**last, "response": "".join(texts)}
+        entries += last.get("logprobs", [])
+    return {**last, "response": "".join(texts), **({"logprobs": entries} if entries else {})}

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from gristmill.runtime.errors import InvalidRequest, cut
+from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
 from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.params import Sampling
+from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
@@ -25,15 +27,14 @@ from .schema import RunRequest
 from .service import Service, Target
 
 Line = dict[str, Any]
+Shorten = Callable[[Runner], Awaitable[str]]
 MAX_TOP_LOGPROBS = 20
 
 
 def check_supported(body: RunRequest) -> None:
-    """Raises InvalidRequest for values out of range and for features that this version does not have."""
+    """Raises InvalidRequest for values out of range."""
     if not 0 <= body.top_logprobs <= MAX_TOP_LOGPROBS:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
-    if body.logprobs:
-        raise InvalidRequest("logprobs: not supported by this version")
 
 
 def check_format(body: RunRequest) -> None:
@@ -116,17 +117,37 @@ class Run:
             yield lease
 
     async def events(
-        self, prompt: str, context: list[int] | None = None
+        self, prompt: str, context: list[int] | None = None, shorten: Shorten | None = None
     ) -> AsyncGenerator[tuple[Piece | Finished, int], None]:
-        """What the runner says, each with the nanoseconds that loading took."""
-        sampling = sampling_options(self.options)
+        """What the runner says, each with the nanoseconds that loading took.
+
+        A prompt that is too long is replaced by what ``shorten`` makes, and cut by the runner where that is too
+        long as well; without ``truncate`` in the request, PromptTooLong is raised.
+        """
+        sampling = sampling_options(self.options, self.body)  # refused before anything is loaded
+        truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
-            answer = lease.runner.submit(prompt, sampling, context=context)
-            async with contextlib.aclosing(answer):
-                async for event in answer:
-                    if isinstance(event, Piece):
-                        self.output_ids += event.tokens
-                    yield event, lease.load_ns
+            try:
+                async with contextlib.aclosing(self._submit(lease, prompt, sampling, context, truncate)) as events:
+                    async for event in events:
+                        yield event, lease.load_ns
+            except PromptTooLong:
+                if shorten is None or not self.body.truncate:
+                    raise
+                prompt = await shorten(lease.runner)
+                async with contextlib.aclosing(self._submit(lease, prompt, sampling, context, True)) as events:
+                    async for event in events:
+                        yield event, lease.load_ns
+
+    async def _submit(
+        self, lease: Lease, prompt: str, sampling: Sampling, context: list[int] | None, truncate: bool
+    ) -> AsyncGenerator[Piece | Finished, None]:
+        answer = lease.runner.submit(prompt, sampling, context=context, truncate=truncate)
+        async with contextlib.aclosing(answer):
+            async for event in answer:
+                if isinstance(event, Piece):
+                    self.output_ids += event.tokens
+                yield event
 
     def metrics(self, last: Finished, load_ns: int) -> Line:
         """Counts and durations of the final line; zeros are left out."""

@@ -202,7 +202,8 @@ class Manager:
         load = Load(
             path=str(path),
             num_ctx=options.num_ctx,
-            n_slots=self.settings.num_parallel,
+            n_slots=self.settings.n_slots,
+            n_contexts=self.settings.n_contexts,
             num_batch=options.num_batch,
             num_thread=options.num_thread,
             kv_type=self.settings.kv_cache_type,

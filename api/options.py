@@ -11,6 +11,7 @@ from typing import Any
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.params import Sampling
 
+from .schema import RunRequest
 from .settings import Settings
 from .store.parameters import PARAMETERS, check_parameters
 
@@ -65,9 +66,9 @@ def load_options(options: Mapping[str, Any], settings: Settings, trained_context
     )
 
 
-def sampling_options(options: Mapping[str, Any]) -> Sampling:
+def sampling_options(options: Mapping[str, Any], body: RunRequest) -> Sampling:
     """How tokens are drawn. Raises InvalidRequest for numbers no sampler can use; others are clamped."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"shift": body.shift, "logprobs": body.logprobs, "top_logprobs": body.top_logprobs}
     for name in ("temperature", "top_p", "min_p", "typical_p"):
         if name in options:
             values[name] = max(0.0, _finite(name, options[name]))
@@ -84,6 +85,8 @@ def sampling_options(options: Mapping[str, Any]) -> Sampling:
         values["repeat_last_n"] = _within(options["repeat_last_n"], -1, MAX_REPEAT)
     if "num_predict" in options:
         values["max_tokens"] = _within(options["num_predict"], -1, MAX_CONTEXT)
+    if "num_keep" in options:
+        values["num_keep"] = _within(options["num_keep"], -1, MAX_CONTEXT)
     if "seed" in options:
         values["seed"] = options["seed"]
     if "stop" in options:

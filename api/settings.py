@@ -24,6 +24,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+AUTOMATIC_SLOTS = 16
+AUTOMATIC_CONTEXTS = 4
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -45,7 +47,7 @@ class Settings:
     keep_alive_s: float = 300.0
     load_timeout_s: float = 300.0
     max_loaded_models: int = 0
-    num_parallel: int = 4
+    num_parallel: int = 0
     max_queue: int = 512
     context_length: int = 0
     kv_cache_type: str = "f16"
@@ -54,6 +56,19 @@ class Settings:
     debug: int = 0
     backend: str = "auto"
     spare_runner: bool = True
+
+    @property
+    def n_slots(self) -> int:
+        """Requests that run at once in one model."""
+        return self.num_parallel or AUTOMATIC_SLOTS
+
+    @property
+    def n_contexts(self) -> int:
+        """Full contexts that a model's KV cache holds: one for each place that was asked for by ``num_parallel``.
+
+        Few requests fill their contexts, so the automatic number of places shares fewer.
+        """
+        return self.num_parallel or AUTOMATIC_CONTEXTS
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -70,7 +85,7 @@ class Settings:
             keep_alive_s=reader.seconds("OLLAMA_KEEP_ALIVE", cls.keep_alive_s, zero=0.0),
             load_timeout_s=reader.seconds("OLLAMA_LOAD_TIMEOUT", cls.load_timeout_s, zero=FOREVER),
             max_loaded_models=reader.count("OLLAMA_MAX_LOADED_MODELS", cls.max_loaded_models),
-            num_parallel=reader.count("OLLAMA_NUM_PARALLEL", cls.num_parallel) or cls.num_parallel,
+            num_parallel=reader.count("OLLAMA_NUM_PARALLEL", cls.num_parallel),
             max_queue=reader.count("OLLAMA_MAX_QUEUE", cls.max_queue),
             context_length=reader.count("OLLAMA_CONTEXT_LENGTH", cls.context_length),
             kv_cache_type=reader.text("OLLAMA_KV_CACHE_TYPE").lower() or cls.kv_cache_type,

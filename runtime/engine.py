@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from .detokenize import TextStream
-from .errors import GristmillError, InvalidRequest
-from .events import Event, Failed, Finished, FinishReason, Piece
+from .errors import GristmillError
+from .events import Event, Failed, Finished, FinishReason, Piece, TokenLogprob
+from .logprobs import token_logprob
 from .pages import PagePool
 from .params import Sampling, Usage
+from .prompt import PromptReader, n_kept, shifted
 from .sampling import Sampler
-from .scheduler import Scheduler
+from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 from .step import Forward, Span
 
@@ -34,17 +36,26 @@ MAX_REPEATS = 30  # of one token in a row: a model that is stuck is stopped
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot between two steps."""
+    """A snapshot between two steps. Counters since the start are of tokens, steps and sequences."""
 
     running: int
     waiting: int
     free_pages: int
+    cached_pages: int
     total_pages: int
     steps: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    preempted: int
+    evicted_pages: int
 
 
 class Engine:
-    """``n_ctx`` tokens per sequence, ``token_budget`` tokens per step, at most ``max_running`` sequences at once."""
+    """``n_ctx`` tokens per sequence, ``token_budget`` tokens per step, at most ``max_running`` sequences at once.
+
+    ``reuse_prefixes`` False computes every prompt from its first token.
+    """
 
     def __init__(
         self,
@@ -54,29 +65,37 @@ class Engine:
         n_ctx: int,
         token_budget: int = 512,
         max_running: int = 4,
+        reuse_prefixes: bool = True,
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
+        self.read_prompt = PromptReader(tokenizer, n_ctx)
         self._top_k = forward.model.ops.top_k
-        self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size)
-        self.scheduler = Scheduler(self.pool, n_ctx=n_ctx, token_budget=token_budget, max_running=max_running)
+        self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size, keep=reuse_prefixes)
+        self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running)
         self._inbox: queue.SimpleQueue[Sequence | int | None] = queue.SimpleQueue()
         self._live: dict[int, Sequence] = {}
-        self._steps = 0
+        self._steps = self._n_prompt = self._n_output = 0
 
     # -- any thread --------------------------------------------------------------------------------------------
 
-    def submit(self, request_id: int, prompt: str | list[int], sampling: Sampling, context: list[int]) -> None:
+    def submit(
+        self,
+        request_id: int,
+        prompt: str | list[int],
+        sampling: Sampling,
+        context: list[int],
+        *,
+        truncate: bool = False,
+    ) -> None:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
 
-        Raises InvalidRequest for ids outside the vocabulary, an empty prompt, and one that leaves no room in
-        the context; such a request has no events.
+        Raises what ``PromptReader`` raises; such a request has no events.
         """
-        tokens = self._tokenize(prompt, context)
+        tokens = self.read_prompt(prompt, context, sampling, truncate)
         limit = sampling.max_tokens if sampling.max_tokens > 0 else 10 * self.n_ctx
         sequence = Sequence(
             id=request_id,
             tokens=tokens,
-            n_prompt=len(tokens),
             max_tokens=min(limit, 10 * self.n_ctx),
             sampling=sampling,
             sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
@@ -94,7 +113,19 @@ class Engine:
 
     def stats(self) -> EngineStats:
         s = self.scheduler
-        return EngineStats(len(s.running), len(s.waiting), self.pool.n_free, self.pool.n_pages, self._steps)
+        return EngineStats(
+            running=len(s.running),
+            waiting=len(s.waiting),
+            free_pages=self.pool.n_free,
+            cached_pages=self.pool.n_cached,
+            total_pages=self.pool.n_pages,
+            steps=self._steps,
+            prompt_tokens=self._n_prompt,
+            cached_tokens=s.n_cached_tokens,
+            output_tokens=self._n_output,
+            preempted=s.n_preempted,
+            evicted_pages=self.pool.n_evicted,
+        )
 
     # -- the engine's thread -----------------------------------------------------------------------------------
 
@@ -105,19 +136,25 @@ class Engine:
         if not plan:
             return events
         self._steps += 1
-        now = time.monotonic_ns()
+        started = time.monotonic_ns()
         for seq, _ in plan:
-            seq.started_ns = seq.started_ns or now
+            seq.started_ns = seq.started_ns or started
+        n_prompt = sum(n for seq, n in plan if seq.n_behind > 1)
         try:
             logits = self.forward([_span(seq, n) for seq, n in plan])
         except Exception:
             log.exception("a step of %d sequences failed", len(plan))
             return events + [self._fail(seq, "the model failed on this request") for seq, _ in plan]
-        for (seq, n), row in zip(plan, logits, strict=True):
-            seq.n_computed += n
-            if not seq.n_behind:
-                events += self._sample(seq, row)
+        events += self._take(plan, logits)
+        n_decoding = sum(1 for seq, n in plan if n == 1)
+        self.scheduler.pace.observe(n_decoding, n_prompt, (time.monotonic_ns() - started) / 1e9)
         return events
+
+    def check_integrity(self) -> None:
+        """Assert that every page belongs to the sequences that are there, and every sequence is known."""
+        sequences = [*self.scheduler.running, *self.scheduler.waiting]
+        self.pool.check_integrity([seq.pages for seq in sequences])
+        assert {seq.id for seq in sequences} == set(self._live), "live sequences and scheduled ones differ"
 
     def _drain(self, wait: bool) -> list[Event]:
         events: list[Event] = []
@@ -126,33 +163,79 @@ class Engine:
             wait = False
             if isinstance(item, Sequence):
                 self._live[item.id] = item
+                self._n_prompt += len(item.tokens)
                 self.scheduler.add(item)
             elif item in self._live:
                 events += self._finish(self._live[item], "abort")
         return events
 
-    def _sample(self, seq: Sequence, logits: torch.Tensor) -> list[Event]:
+    def _take(self, plan: Plan, logits: torch.Tensor) -> list[Event]:
+        """Draw tokens. ``logits`` has a row for each sequence of the plan, and one more for each token of its draft."""
+        events: list[Event] = []
+        row = 0
+        for seq, n in plan:
+            draft, seq.draft = seq.draft, []
+            n_rows = 1 + len(draft)
+            self.scheduler.advance(seq, n - len(draft))
+            if not seq.n_behind:
+                events += self._draw(seq, logits[row : row + n_rows], draft)
+            row += n_rows
+        return events
+
+    def _draw(self, seq: Sequence, rows: torch.Tensor, draft: list[int]) -> list[Event]:
+        """As many tokens as the draft has right, and one more: each is drawn as it would be without a draft."""
+        events: list[Event] = []
+        for row, guess in zip(rows, [*draft, None], strict=True):
+            token, more = self._sample(seq, row[: self.tokenizer.n_vocab])
+            events += more
+            if token is None or token != guess:
+                break
+            self.scheduler.advance(seq, 1)
+        return events
+
+    def _sample(self, seq: Sequence, logits: torch.Tensor) -> tuple[int | None, list[Event]]:
+        """The next token, None where the sequence does not go on from here, and what there is to say."""
         seq.prompt_done_ns = seq.prompt_done_ns or time.monotonic_ns()
         try:
-            token = seq.sampler(logits[: self.tokenizer.n_vocab], seq.tokens)
+            token = seq.sampler(logits, seq.tokens)
         except GristmillError as error:
-            return [self._fail(seq, str(error))]
+            return None, [self._fail(seq, str(error))]
         if token in self.tokenizer.eog_ids:
-            return self._finish(seq, "stop")
+            return None, self._finish(seq, "stop")
         seq.append(token)
-        events: list[Event] = [Piece(id=seq.id, text=seq.text.push(token), tokens=[token])]
+        self._n_output += 1
+        piece = Piece(id=seq.id, text=seq.text.push(token), tokens=[token], logprobs=self._logprobs(seq, logits, token))
+        reason = self._ends(seq)
+        if reason:
+            return None, [piece, *self._finish(seq, reason)]
+        if len(seq.tokens) >= self.n_ctx:
+            self._shift(seq)
+            return None, [piece]
+        return token, [piece]
+
+    def _ends(self, seq: Sequence) -> FinishReason | None:
         if seq.text.stopped or seq.n_repeats > MAX_REPEATS:
-            return events + self._finish(seq, "stop")
-        if seq.n_output >= seq.max_tokens or len(seq.tokens) >= self.n_ctx:
-            return events + self._finish(seq, "length")
-        return events
+            return "stop"
+        full = len(seq.tokens) >= self.n_ctx and not seq.sampling.shift
+        return "length" if full or seq.n_output >= seq.max_tokens else None
+
+    def _shift(self, seq: Sequence) -> None:
+        """Make room in a full context. What stays is computed anew, at its new positions: exact in every model."""
+        kept = n_kept(seq.sampling, len(seq.prompt_ids), self.n_ctx, self.tokenizer.add_bos)
+        self.scheduler.restart(seq)
+        seq.tokens = shifted(seq.tokens, kept)
+
+    def _logprobs(self, seq: Sequence, logits: torch.Tensor, token: int) -> list[TokenLogprob]:
+        if not seq.sampling.logprobs:
+            return []
+        show = self.tokenizer.token_bytes
+        return [token_logprob(logits, token, seq.sampling, top_k=self._top_k, token_bytes=show)]
 
     def _finish(self, seq: Sequence, reason: FinishReason) -> list[Event]:
         rest = "" if reason == "abort" else seq.text.finish()
         events: list[Event] = [Piece(id=seq.id, text=rest, tokens=[])] if rest else []
         self._forget(seq)
-        prompt_ids = seq.tokens[: seq.n_prompt]
-        return [*events, Finished(id=seq.id, reason=reason, usage=_usage(seq), prompt_ids=prompt_ids)]
+        return [*events, Finished(id=seq.id, reason=reason, usage=_usage(seq), prompt_ids=seq.prompt_ids)]
 
     def _fail(self, seq: Sequence, error: str) -> Failed:
         self._forget(seq)
@@ -162,28 +245,10 @@ class Engine:
         del self._live[seq.id]
         self.scheduler.remove(seq)
 
-    def _tokenize(self, prompt: str | list[int], context: list[int]) -> list[int]:
-        for token in (*context, *(prompt if isinstance(prompt, list) else ())):
-            if not 0 <= token < self.tokenizer.n_vocab:
-                raise InvalidRequest(f"token id {token} is outside the vocabulary of {self.tokenizer.n_vocab}")
-        if isinstance(prompt, str):
-            if len(prompt) > self.n_ctx * self.tokenizer.max_token_chars:  # so much longer that counting is in vain
-                raise self._too_long(f"{len(prompt)} characters")
-            prompt = self.tokenizer.encode(prompt, add_special=not context, parse_special=True)
-        tokens = context + prompt
-        if not tokens:
-            raise InvalidRequest("prompt is empty: there is no token to continue from")
-        if len(tokens) >= self.n_ctx:
-            raise self._too_long(f"{len(tokens)} tokens")
-        return tokens
-
-    def _too_long(self, size: str) -> InvalidRequest:
-        way_out = 'shorten it, or raise "num_ctx"'
-        return InvalidRequest(f"the prompt of {size} does not fit into the context of {self.n_ctx}; {way_out}")
-
 
 def _span(seq: Sequence, n: int) -> Span:
-    return Span(seq.tokens[seq.n_computed : seq.n_computed + n], seq.n_computed, seq.pages)
+    tokens = [*seq.tokens[seq.n_computed : seq.n_computed + n - len(seq.draft)], *seq.draft]
+    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft))
 
 
 def _usage(seq: Sequence) -> Usage:
@@ -191,7 +256,8 @@ def _usage(seq: Sequence) -> Usage:
     started = seq.started_ns or now
     prompt_done = seq.prompt_done_ns or now
     return Usage(
-        prompt_tokens=seq.n_prompt,
+        prompt_tokens=len(seq.prompt_ids),
+        cached_tokens=seq.n_cached,
         prompt_ns=prompt_done - started,
         output_tokens=seq.n_output,
         output_ns=now - prompt_done,

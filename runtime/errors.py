@@ -1,7 +1,8 @@
 """The error tree. Nothing else in ``runtime`` raises anything a caller should handle.
 
     GristmillError
-    ├── InvalidRequest        the caller's input is wrong: a bad option, a prompt that does not fit (4xx)
+    ├── InvalidRequest        the caller's input is wrong: a bad option, an id outside the vocabulary (4xx)
+    │   └── PromptTooLong     the prompt leaves no room in the context
     ├── ModelError            the model cannot be used
     │   ├── InvalidFile       bytes on disk are malformed, "invalid gguf: <part>: <reason>"
     │   └── UnsupportedModel  well-formed, but an architecture, value, tensor or format is not supported
@@ -22,6 +23,10 @@ class GristmillError(Exception):
 
 class InvalidRequest(GristmillError):
     """The request cannot be served as it is; the message names the field."""
+
+
+class PromptTooLong(InvalidRequest):
+    """The prompt has as many tokens as the context or more, and may not be cut."""
 
 
 class ModelError(GristmillError):
@@ -46,6 +51,13 @@ class RunnerError(GristmillError):
 
 class RunnerStopped(RunnerError):
     """A runner process ended while requests were in flight."""
+
+
+def named(kind: str, message: str) -> GristmillError:
+    """The error of class ``kind``, for messages from another process; the base class where there is none such."""
+    cls = globals().get(kind)
+    known = isinstance(cls, type) and issubclass(cls, GristmillError)
+    return cls(message) if known and cls is not None else GristmillError(message)
 
 
 def cut(value: object, limit: int = 80) -> str:

@@ -11,12 +11,28 @@ from .params import Usage
 FinishReason = Literal["stop", "length", "abort"]
 
 
+class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    """Log-probability (natural, of the softmax of the model's own logits) of token ``id``, which stands for ``data``.
+
+    ``top`` are the likeliest tokens at its place, best first, where they were asked for.
+    """
+
+    id: int
+    data: bytes
+    logprob: float
+    top: list[TokenLogprob] = []
+
+
 class Piece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
-    """Newly generated text, whole characters only; ``tokens`` are the ids behind it (text can lag behind ids)."""
+    """Newly generated text, whole characters only; ``tokens`` are the ids behind it (text can lag behind ids).
+
+    ``logprobs``, one for each token, where they were asked for.
+    """
 
     id: int
     text: str
     tokens: list[int]
+    logprobs: list[TokenLogprob] = []
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
@@ -29,11 +45,11 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """A request failed. ``invalid`` means that the caller's input was wrong (a 4xx), else it is our fault."""
+    """A request failed. ``kind`` is the error's class: for an ``InvalidRequest`` the caller's input was wrong."""
 
     id: int
     error: str
-    invalid: bool = False
+    kind: str = "GristmillError"
 
 
 Event = Piece | Finished | Failed

@@ -69,23 +69,29 @@ class Model:
                 else:
                     return
 
-    def engine(self, *, n_slots: int, token_budget: int = 512) -> Engine:
-        """An engine with a KV cache for ``n_slots`` sequences of the full context."""
+    def engine(
+        self, *, n_slots: int, n_contexts: int = 0, token_budget: int = 512, reuse_prefixes: bool = True
+    ) -> Engine:
+        """An engine for ``n_slots`` sequences at once; its KV cache holds ``n_contexts`` full contexts (0: as many).
+
+        With fewer contexts than slots, sequences that grow long make others start again later.
+        """
         return Engine(
-            self.forward(n_slots),
+            self.forward(n_contexts or n_slots),
             self.tokenizer,
             n_ctx=self.n_ctx,
             token_budget=token_budget,
             max_running=n_slots,
+            reuse_prefixes=reuse_prefixes,
         )
 
     def explain(self) -> str:
         """Which form each weight has in memory and which function serves each operator used so far."""
         return self.ops.explain()
 
-    def forward(self, n_slots: int) -> Forward:
-        """The model with a KV cache of its own for ``n_slots`` sequences of the full context."""
-        n_pages = n_slots * -(-self.n_ctx // PAGE_SIZE)
+    def forward(self, n_contexts: int) -> Forward:
+        """The model with a KV cache of its own for ``n_contexts`` full contexts."""
+        n_pages = n_contexts * -(-self.n_ctx // PAGE_SIZE)
         cache = KVCache.allocate(self.decoder.config, n_pages, self.kv_type, self.ops.device)
         return Forward(self.decoder, cache, self.n_ctx)
 

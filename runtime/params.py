@@ -12,6 +12,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ``repeat_last_n`` is the penalties' window in tokens: 0 none, -1 the whole context. ``seed`` -1 draws one.
     ``max_tokens`` (``num_predict``) at or below 0 means 10 times the context. ``stop`` strings end the text and
     are not part of it.
+
+    ``shift``: when the context is full, the first ``num_keep`` tokens (BOS not counted; -1 is the whole prompt) and
+    the newer half of the rest stay, and generation goes on; else it ends. ``logprobs`` asks for the log-probability of
+    each token and of the ``top_logprobs`` best ones beside it. ``logit_bias`` is added to the logits of token ids.
     """
 
     temperature: float = 0.8
@@ -26,12 +30,18 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = -1
     stop: tuple[str, ...] = ()
     max_tokens: int = -1
+    shift: bool = True
+    num_keep: int = 4
+    logprobs: bool = False
+    top_logprobs: int = 0
+    logit_bias: dict[int, float] = {}
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request cost. Durations are nanoseconds."""
+    """What a request cost. ``cached_tokens`` of the prompt's were found in the cache. Durations are nanoseconds."""
 
     prompt_tokens: int
+    cached_tokens: int = 0
     prompt_ns: int
     output_tokens: int
     output_ns: int

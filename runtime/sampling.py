@@ -1,15 +1,15 @@
 """Draws the next token of one sequence from its logits, as llama.cpp's samplers do in Ollama's order.
 
-penalties, top_k, typical_p, top_p, min_p, temperature, draw. Each is a small function of its own; the filters look
-at the softmax at temperature 1. Knows one row of logits at a time, so that what else is in a batch cannot change
-what is drawn. Definitions follow llama.cpp, src/llama-sampling.cpp (commit 0344068).
+logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw. Each is a small function of its own; the
+filters look at the softmax at temperature 1. Knows one row of logits at a time, so that what else is in a batch cannot
+change what is drawn. Definitions follow llama.cpp, src/llama-sampling.cpp (commit 0344068).
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -39,6 +39,8 @@ class Sampler:
         Raises GristmillError for logits that hold NaN, or no number above -Inf.
         """
         params = self._params
+        if params.logit_bias:
+            logits = biased(logits, params.logit_bias)
         if self._window and _penalizes(params):
             logits = penalized(logits, history[-self._window :], params)
         if params.temperature <= 0:
@@ -54,6 +56,14 @@ class Sampler:
             values, ids = values[kept], ids[kept.to(ids.device)]
         values = min_p(top_p(values, params.top_p), params.min_p)
         return int(ids[draw(values, params.temperature, self._random.random())])
+
+
+def biased(logits: torch.Tensor, bias: Mapping[int, float]) -> torch.Tensor:
+    """A copy of ``logits`` (vocab,) with ``bias`` added at its ids; ids outside the vocabulary are ignored."""
+    known = {token: value for token, value in bias.items() if 0 <= token < len(logits)}
+    ids = torch.tensor(list(known), dtype=torch.int64, device=logits.device)
+    values = torch.tensor(list(known.values()), dtype=logits.dtype, device=logits.device)
+    return logits.index_add(0, ids, values)
 
 
 def penalized(logits: torch.Tensor, window: Sequence[int], params: Sampling) -> torch.Tensor:

@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
-from .. import errors
-from ..errors import GristmillError, InvalidRequest, ModelError, RunnerError, RunnerStopped
+from ..errors import RunnerError, RunnerStopped, named
 from ..params import Sampling
 from .launch import Launched, Launcher, end, launch
 from .messages import (
     Abort,
+    Count,
+    Counted,
     Failed,
     Finished,
     FromRunner,
@@ -33,7 +34,7 @@ from .messages import (
 )
 
 OnProgress = Callable[[Progress], None]
-Answer = Piece | Finished | Failed
+Answer = Piece | Finished | Failed | Counted
 UNLOAD_GRACE_S = 5.0
 STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
@@ -83,27 +84,45 @@ class Runner:
         return not self.died.is_set() and self.process.returncode is None
 
     async def submit(
-        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None
+        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
     ) -> AsyncGenerator[Piece | Finished, None]:
         """Pieces and one last ``Finished``. Closing the generator early aborts the request.
 
-        Raises InvalidRequest when the prompt cannot be used, RunnerStopped when the process dies, and
-        GristmillError when the model fails on this request.
+        Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
+        the process dies, and GristmillError when the model fails on this request.
         """
         request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
         self._answers[request_id] = answers
         done = False
         try:
-            self._send(Submit(id=request_id, prompt=prompt, sampling=sampling, context=context or []))
+            ids = context or []
+            self._send(Submit(id=request_id, prompt=prompt, sampling=sampling, context=ids, truncate=truncate))
             while not done:
                 answer = await answers.get()
                 done = not isinstance(answer, Piece)
-                yield _checked(answer)
+                event = _checked(answer)
+                assert isinstance(event, Piece | Finished)
+                yield event
         finally:
             del self._answers[request_id]
             if not done and self.alive:
                 with contextlib.suppress(RunnerStopped):
                     self._send(Abort(request_id))
+
+    async def count(self, text: str) -> int:
+        """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.
+
+        Raises RunnerStopped when the process dies.
+        """
+        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
+        self._answers[request_id] = answers
+        try:
+            self._send(Count(id=request_id, text=text))
+            answer = _checked(await answers.get())
+            assert isinstance(answer, Counted)
+            return answer.n_tokens
+        finally:
+            del self._answers[request_id]
 
     async def ping(self, timeout_s: float = 10.0) -> Stats:
         """The engine's state. Raises RunnerStopped when the process is dead or does not answer in time."""
@@ -154,7 +173,7 @@ class Runner:
             if isinstance(message, Ready):
                 return message
             if isinstance(message, LoadFailed):
-                raise _load_error(message)
+                raise named(message.kind, message.error)
             if isinstance(message, Progress) and on_progress is not None:
                 on_progress(message)
 
@@ -181,7 +200,7 @@ class Runner:
             ping = self._pings.pop(0)
             if not ping.done():
                 ping.set_result(message)
-        elif isinstance(message, Piece | Finished | Failed) and message.id in self._answers:
+        elif isinstance(message, Answer) and message.id in self._answers:
             self._answers[message.id].put_nowait(message)
 
     async def _kill(self) -> None:
@@ -189,14 +208,9 @@ class Runner:
         await end(self.process, self._writer)
 
 
-def _checked(answer: Answer | None) -> Piece | Finished:
+def _checked(answer: Answer | None) -> Piece | Finished | Counted:
     if answer is None:
         raise RunnerStopped(STOPPED)
     if isinstance(answer, Failed):
-        raise InvalidRequest(answer.error) if answer.invalid else GristmillError(answer.error)
+        raise named(answer.kind, answer.error)
     return answer
-
-
-def _load_error(message: LoadFailed) -> GristmillError:
-    kind = getattr(errors, message.kind, ModelError)
-    return kind(message.error) if issubclass(kind, GristmillError) else ModelError(message.error)

@@ -16,6 +16,8 @@ from ..params import Sampling
 
 __all__ = [
     "Abort",
+    "Count",
+    "Counted",
     "Failed",
     "Finished",
     "FromRunner",
@@ -38,14 +40,15 @@ _LENGTH = struct.Struct("<I")
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
-    """Which model to load and how; ``n_slots`` sequences of ``num_ctx`` tokens each fit at once.
+    """Which model to load and how; ``n_slots`` sequences run at once.
 
-    ``num_ctx`` is lowered to the training context. ``num_thread`` 0 means the physical cores of this process.
+    The KV cache holds ``n_contexts`` times ``num_ctx`` tokens, and ``num_ctx`` is lowered to the training context. ``num_thread`` 0 means the physical cores of this process.
     """
 
     path: str
     num_ctx: int = 4096
-    n_slots: int = 4
+    n_slots: int = 16
+    n_contexts: int = 4
     num_batch: int = 512
     num_thread: int = 0
     kv_type: str = "f16"
@@ -56,13 +59,29 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     """One request. ``prompt`` is text (special tokens recognised, BOS added as the model wants) or token ids.
 
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
-    control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt.
+    control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
+    prompt that does not fit loses its middle, else it fails with ``PromptTooLong``.
     """
 
     id: int
     prompt: str | list[int]
     sampling: Sampling
     context: list[int] = []
+    truncate: bool = False
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True, tag="count"):
+    """How many tokens does ``text`` have as a prompt? Answered by ``Counted``."""
+
+    id: int
+    text: str
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True, tag="counted"):
+    """See ``prompt.PromptReader.count``."""
+
+    id: int
+    n_tokens: int
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -107,18 +126,24 @@ class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
-    """The engine's state between two steps."""
+    """The engine's state between two steps, see ``engine.EngineStats``."""
 
     running: int
     waiting: int
     free_pages: int
+    cached_pages: int
     total_pages: int
     memory_bytes: int
     steps: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    preempted: int
+    evicted_pages: int
 
 
-ToRunner = Load | Submit | Abort | Ping | Unload
-FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Stats
+ToRunner = Load | Submit | Count | Abort | Ping | Unload
+FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Counted | Stats
 
 
 def encode_frame(message: ToRunner | FromRunner) -> bytes:

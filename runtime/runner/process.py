@@ -20,12 +20,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import msgspec
 
 from ..errors import GristmillError, InvalidRequest
 from .messages import (
     Abort,
+    Count,
+    Counted,
     Failed,
     FromRunner,
     Load,
@@ -119,7 +122,7 @@ class RunnerProcess:
         if model.ops.own_threads:
             # Little is left to torch, and two teams on the same cores slow each other down.
             torch.set_num_threads(1)
-        self.engine = model.engine(n_slots=load.n_slots, token_budget=load.num_batch)
+        self.engine = model.engine(n_slots=load.n_slots, n_contexts=load.n_contexts, token_budget=load.num_batch)
         self.connection.send(
             Ready(
                 n_ctx=model.n_ctx,
@@ -166,26 +169,20 @@ class RunnerProcess:
     def _handle(self, message: ToRunner) -> None:
         if isinstance(message, Submit):
             try:
-                self.engine.submit(message.id, message.prompt, message.sampling, message.context)
+                self.engine.submit(
+                    message.id, message.prompt, message.sampling, message.context, truncate=message.truncate
+                )
             except InvalidRequest as error:
-                self.connection.send(Failed(id=message.id, error=str(error), invalid=True))
+                self.connection.send(Failed(id=message.id, error=str(error), kind=type(error).__name__))
             except Exception:
                 log.exception("request %d could not be prepared", message.id)
                 self.connection.send(Failed(id=message.id, error="the prompt could not be tokenized"))
+        elif isinstance(message, Count):
+            self.connection.send(Counted(id=message.id, n_tokens=self.engine.read_prompt.count(message.text)))
         elif isinstance(message, Abort):
             self.engine.abort(message.id)
         elif isinstance(message, Ping):
-            stats = self.engine.stats()
-            self.connection.send(
-                Stats(
-                    running=stats.running,
-                    waiting=stats.waiting,
-                    free_pages=stats.free_pages,
-                    total_pages=stats.total_pages,
-                    memory_bytes=resident_bytes(),
-                    steps=stats.steps,
-                )
-            )
+            self.connection.send(Stats(memory_bytes=resident_bytes(), **asdict(self.engine.stats())))
 
 
 def _import_ahead() -> None:

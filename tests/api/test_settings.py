@@ -19,7 +19,8 @@ def test_defaults():
     assert (settings.scheme, settings.host, settings.port, settings.path) == ("http", "127.0.0.1", 11434, "")
     assert settings.models == Path("/home/me/.ollama/models")
     assert (settings.keep_alive_s, settings.load_timeout_s) == (300, 300)
-    assert (settings.max_loaded_models, settings.num_parallel, settings.max_queue) == (0, 4, 512)
+    assert (settings.max_loaded_models, settings.num_parallel, settings.max_queue) == (0, 0, 512)
+    assert (settings.n_slots, settings.n_contexts) == (16, 4)
     assert (settings.context_length, settings.kv_cache_type, settings.origins) == (0, "f16", ())
     assert (settings.noprune, settings.nohistory, settings.debug, settings.backend) == (False, False, 0, "auto")
     assert settings.spare_runner
@@ -104,7 +105,8 @@ def test_integers():
     )
     assert (settings.max_queue, settings.num_parallel, settings.max_loaded_models) == (7, 2, 3)
     assert settings.context_length == 8192
-    assert read(OLLAMA_NUM_PARALLEL="0").num_parallel == 4
+    assert (settings.n_slots, settings.n_contexts) == (2, 2)
+    assert read(OLLAMA_NUM_PARALLEL="0").n_slots == 16
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,10 @@ def test_text_in_a_message_makes_no_control_tokens(service, client):
         ("/api/generate", {"model": "none", "prompt": "x"}, 404, "model 'none' not found"),
         ("/api/chat", {"messages": []}, 400, "model is required"),
         ("/api/chat", {"model": "tiny", "messages": "x"}, 400, "messages: expected array, got str"),
-        ("/api/generate", {"model": "tiny", "prompt": "x" * 5000}, 400, "does not fit into the context of 4096"),
+        (
+            *("/api/generate", {"model": "tiny", "prompt": "x" * 5000, "truncate": False}),
+            *(400, "does not fit into the context of 4096"),
+        ),
         ("/api/generate", {"model": "tiny", "prompt": "x", "options": {"num_ctx": "4"}}, 400, 'option "num_ctx"'),
         ("/api/generate", {"model": "tiny", "prompt": "x", "format": "json"}, 400, "format: structured output"),
         ("/api/chat", {"model": "tiny", "messages": [{"role": "user"}], "think": True}, 400, "does not support think"),

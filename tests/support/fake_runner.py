@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 
-from gristmill.runtime.errors import RunnerStopped
-from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.errors import PromptTooLong, RunnerStopped
+from gristmill.runtime.events import Finished, Piece, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
 from gristmill.runtime.runner.messages import Load, Progress, Ready
@@ -35,10 +35,12 @@ class FakeRunner:
         self.process = SimpleNamespace(pid=0)
 
     async def submit(
-        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None
+        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
     ) -> AsyncGenerator[Piece | Finished, None]:
         if not self.alive:
             raise RunnerStopped(STOPPED)
+        if not truncate and await self.count(prompt) >= self.ready.n_ctx:
+            raise PromptTooLong("the input length exceeds the context length: it is too long")
         self.prompts.append((prompt, sampling, context or []))
         done, tokens = False, 0
         try:
@@ -51,12 +53,20 @@ class FakeRunner:
                     raise item
                 else:
                     tokens += 1
-                    yield Piece(id=1, text=str(item), tokens=[100 + tokens])
+                    data = str(item).encode()
+                    top = [TokenLogprob(id=1, data=b"\xff", logprob=-2.0)] * sampling.top_logprobs
+                    entry = TokenLogprob(id=100 + tokens, data=data, logprob=-0.5, top=top)
+                    entries = [entry] if sampling.logprobs else []
+                    yield Piece(id=1, text=str(item), tokens=[100 + tokens], logprobs=entries)
             done = True
             usage = Usage(prompt_tokens=3, prompt_ns=30, output_tokens=tokens, output_ns=40)
             yield Finished(id=1, reason="stop", usage=usage, prompt_ids=[1, 2, 3])
         finally:
             self.aborted += not done
+
+    async def count(self, text: str | list[int]) -> int:
+        """As if every character were a token."""
+        return len(text)
 
     async def ping(self, timeout_s: float = 10.0) -> None:
         if self.hangs or not self.alive:
