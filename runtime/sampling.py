@@ -44,9 +44,9 @@ class Sampler:
         if self._window and _penalizes(params):
             logits = penalized(logits, history[-self._window :], params)
         if params.temperature <= 0:
-            best = int(torch.argmax(logits))
-            _check(float(logits[best]))
-            return best
+            values, ids = self._top_k(logits, 1)
+            _check(float(values[0]))
+            return int(ids[0])
         k = params.top_k if 0 < params.top_k < len(logits) else len(logits)
         values, ids = self._top_k(logits, k)
         _check(float(values[0]))

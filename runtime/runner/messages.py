@@ -42,7 +42,8 @@ _LENGTH = struct.Struct("<I")
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Which model to load and how; ``n_slots`` sequences run at once.
 
-    The KV cache holds ``n_contexts`` times ``num_ctx`` tokens, and ``num_ctx`` is lowered to the training context. ``num_thread`` 0 means the physical cores of this process.
+    The KV cache holds ``n_contexts`` times ``num_ctx`` tokens, and ``num_ctx`` is lowered to the training context.
+    ``num_thread`` 0 means the physical cores of this process.
     """
 
     path: str
