@@ -23,6 +23,7 @@ MAX_CONTEXT = 1 << 24
 DEFAULT_BATCH = 512
 MAX_THREADS = 1024
 MAX_REPEAT = 1 << 20
+MAX_DRAFT = 16
 LARGEST_FLOAT = 1e6
 
 
@@ -87,6 +88,8 @@ def sampling_options(options: Mapping[str, Any], body: RunRequest) -> Sampling:
         values["max_tokens"] = _within(options["num_predict"], -1, MAX_CONTEXT)
     if "num_keep" in options:
         values["num_keep"] = _within(options["num_keep"], -1, MAX_CONTEXT)
+    if "draft_num_predict" in options:
+        values["n_draft"] = _within(options["draft_num_predict"], 0, MAX_DRAFT)
     if "seed" in options:
         values["seed"] = options["seed"]
     if "stop" in options:

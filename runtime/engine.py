@@ -24,6 +24,7 @@ from .prompt import PromptReader, n_kept, shifted
 from .sampling import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
+from .speculative import Drafter, PromptLookup, Speculator
 from .step import Forward, Span
 
 if TYPE_CHECKING:
@@ -49,12 +50,15 @@ class EngineStats:
     output_tokens: int
     preempted: int
     evicted_pages: int
+    drafted_tokens: int
+    accepted_tokens: int
 
 
 class Engine:
     """``n_ctx`` tokens per sequence, ``token_budget`` tokens per step, at most ``max_running`` sequences at once.
 
-    ``reuse_prefixes`` False computes every prompt from its first token.
+    ``reuse_prefixes`` False computes every prompt from its first token. ``drafter`` guesses tokens for requests that
+    ask for it, by looking them up in their text if there is none.
     """
 
     def __init__(
@@ -66,12 +70,15 @@ class Engine:
         token_budget: int = 512,
         max_running: int = 4,
         reuse_prefixes: bool = True,
+        drafter: Drafter | None = None,
+        max_drafted: int = 1,
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self.read_prompt = PromptReader(tokenizer, n_ctx)
         self._top_k = forward.model.ops.top_k
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size, keep=reuse_prefixes)
         self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running)
+        self.speculator = Speculator(drafter or PromptLookup(), n_ctx=n_ctx, max_sequences=max_drafted)
         self._inbox: queue.SimpleQueue[Sequence | int | None] = queue.SimpleQueue()
         self._live: dict[int, Sequence] = {}
         self._steps = self._n_prompt = self._n_output = 0
@@ -125,6 +132,8 @@ class Engine:
             output_tokens=self._n_output,
             preempted=s.n_preempted,
             evicted_pages=self.pool.n_evicted,
+            drafted_tokens=self.speculator.n_drafted,
+            accepted_tokens=self.speculator.n_accepted,
         )
 
     # -- the engine's thread -----------------------------------------------------------------------------------
@@ -132,6 +141,7 @@ class Engine:
     def step(self, *, wait: bool = False) -> list[Event]:
         """Advance every scheduled sequence. With ``wait``, blocks while there is nothing to do."""
         events = self._drain(wait=wait and self.scheduler.idle)
+        self.speculator.propose(self.scheduler.running)
         plan = self.scheduler.schedule()
         if not plan:
             return events
@@ -185,12 +195,16 @@ class Engine:
     def _draw(self, seq: Sequence, rows: torch.Tensor, draft: list[int]) -> list[Event]:
         """As many tokens as the draft has right, and one more: each is drawn as it would be without a draft."""
         events: list[Event] = []
+        n_right = 0
         for row, guess in zip(rows, [*draft, None], strict=True):
             token, more = self._sample(seq, row[: self.tokenizer.n_vocab])
             events += more
             if token is None or token != guess:
                 break
+            n_right += 1
             self.scheduler.advance(seq, 1)
+        if seq.id in self._live:
+            self.speculator.learn(seq, len(draft), n_right)
         return events
 
     def _sample(self, seq: Sequence, logits: torch.Tensor) -> tuple[int | None, list[Event]]:
@@ -223,6 +237,7 @@ class Engine:
         """Make room in a full context. What stays is computed anew, at its new positions: exact in every model."""
         kept = n_kept(seq.sampling, len(seq.prompt_ids), self.n_ctx, self.tokenizer.add_bos)
         self.scheduler.restart(seq)
+        self.speculator.forget(seq)
         seq.tokens = shifted(seq.tokens, kept)
 
     def _logprobs(self, seq: Sequence, logits: torch.Tensor, token: int) -> list[TokenLogprob]:
@@ -243,6 +258,7 @@ class Engine:
 
     def _forget(self, seq: Sequence) -> None:
         del self._live[seq.id]
+        self.speculator.forget(seq)
         self.scheduler.remove(seq)
 
 

@@ -13,12 +13,13 @@ from gristmill.kernels.ops import Ops, open_ops
 from .checkpoint import Checkpoint, open_checkpoint
 from .config import Metadata
 from .engine import Engine
-from .errors import GristmillError, InvalidRequest
+from .errors import GristmillError, InvalidRequest, UnsupportedModel
 from .events import Failed, Piece
 from .kv_cache import PAGE_SIZE, KVCache
 from .layers import Decoder
 from .models import build_model
 from .params import Sampling
+from .speculative import DraftModel
 from .step import Forward, Span
 from .tokenizer import Tokenizer, tokenizer_from_metadata
 from .weights import Weights
@@ -70,11 +71,20 @@ class Model:
                     return
 
     def engine(
-        self, *, n_slots: int, n_contexts: int = 0, token_budget: int = 512, reuse_prefixes: bool = True
+        self,
+        *,
+        n_slots: int,
+        n_contexts: int = 0,
+        token_budget: int = 512,
+        reuse_prefixes: bool = True,
+        draft: Model | None = None,
+        max_drafted: int = 1,
     ) -> Engine:
         """An engine for ``n_slots`` sequences at once; its KV cache holds ``n_contexts`` full contexts (0: as many).
 
-        With fewer contexts than slots, sequences that grow long make others start again later.
+        With fewer contexts than slots, sequences that grow long make others start again later. ``draft`` is a smaller
+        model that guesses tokens, for up to ``max_drafted`` sequences at once. Raises UnsupportedModel where its
+        vocabulary is another one.
         """
         return Engine(
             self.forward(n_contexts or n_slots),
@@ -83,7 +93,14 @@ class Model:
             token_budget=token_budget,
             max_running=n_slots,
             reuse_prefixes=reuse_prefixes,
+            drafter=None if draft is None else draft._drafter_for(self),
+            max_drafted=max_drafted,
         )
+
+    def _drafter_for(self, target: Model) -> DraftModel:
+        if self.tokenizer.vocabulary.tokens != target.tokenizer.vocabulary.tokens:
+            raise UnsupportedModel("the draft model has another vocabulary than the model; it cannot guess its tokens")
+        return DraftModel(self.forward(2), self.ops.top_k, self.n_ctx)
 
     def explain(self) -> str:
         """Which form each weight has in memory and which function serves each operator used so far."""

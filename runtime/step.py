@@ -1,7 +1,7 @@
 """Packs a step's tokens into tensors and runs the model on them.
 
-Steps in which every sequence advances by one token are captured once per number of sequences and replayed: their
-inputs lie in fixed tensors that are refilled.
+Steps in which every sequence advances by one token, and those of one sequence with a draft, are captured once per shape
+and replayed: their inputs lie in fixed tensors that are refilled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from gristmill.kernels.layout import TokenLayout
 from .batch import Batch
 from .kv_cache import KVCache
 from .layers import Decoder
+
+MAX_CAPTURED = 17  # tokens of a sequence with its draft
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Forward:
     def __init__(self, model: Decoder, cache: KVCache, n_ctx: int):
         self.model, self.cache = model, cache
         self.max_pages = -(-n_ctx // cache.page_size)
-        self._captured: dict[int, tuple[DecodeInputs, Graph]] = {}
+        self._captured: dict[tuple[int, int], tuple[DecodeInputs, Graph]] = {}
 
     def __call__(self, spans: list[Span]) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab): of each span's last token, or of all where ``all_logits``.
@@ -42,25 +44,29 @@ class Forward:
         They may lie in a fixed tensor, which the next call overwrites.
         """
         with torch.inference_mode():
-            if all(len(span.tokens) == 1 for span in spans):
+            if all(len(span.tokens) == 1 for span in spans) or (len(spans) == 1 and _is_drafted(spans[0])):
                 return self._replay(spans)
             batch = pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device)
             return self.model.forward(batch, self.cache)
 
     def _replay(self, spans: list[Span]) -> torch.Tensor:
-        n = len(spans)
-        if n not in self._captured:
+        shape = len(spans), len(spans[0].tokens)
+        if shape not in self._captured:
             inputs = DecodeInputs(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
             graph = self.model.ops.capture(lambda: self.model.forward(inputs.batch, self.cache))
-            self._captured[n] = (inputs, graph)
-        inputs, graph = self._captured[n]
+            self._captured[shape] = (inputs, graph)
+        inputs, graph = self._captured[shape]
         inputs.fill(spans)
         logits: torch.Tensor = graph.replay()
         return logits
 
 
+def _is_drafted(span: Span) -> bool:
+    return span.all_logits and len(span.tokens) <= MAX_CAPTURED
+
+
 class DecodeInputs:
-    """The fixed tensors of a captured step, and refilling them: one token of each sequence."""
+    """The fixed tensors of a captured step, and refilling them: so many tokens of each sequence as there were."""
 
     def __init__(self, batch: Batch):
         self.batch = batch
@@ -70,16 +76,20 @@ class DecodeInputs:
         host = self._host = [t.cpu() for t in self._fixed]
         self._ids, self._positions, self._slots, self._lengths, self._table = (t.numpy() for t in host)
         # Whose pages the table holds, and how many.
-        self._rows: list[tuple[list[int], int]] = [([], 0)] * len(host[0])
+        self._rows: list[tuple[list[int], int]] = [([], 0)] * len(self._lengths)
+        self._per_span = len(self._ids) // len(self._lengths)
 
     def fill(self, spans: list[Span]) -> None:
         page_size = self.batch.layout.page_size
+        row = 0
         for i, span in enumerate(spans):
-            at, pages = span.start, span.pages
-            self._ids[i] = span.tokens[0]
-            self._positions[i] = at
-            self._slots[i] = pages[at // page_size] * page_size + at % page_size
-            self._lengths[i] = at + 1
+            pages = span.pages
+            for at, token in enumerate(span.tokens, span.start):
+                self._ids[row] = token
+                self._positions[row] = at
+                self._slots[row] = pages[at // page_size] * page_size + at % page_size
+                row += 1
+            self._lengths[i] = span.start + self._per_span
             known, n_known = self._rows[i]
             if known is not pages or n_known != len(pages):  # a sequence's pages stay, more may come
                 self._rows[i] = (pages, len(pages))

@@ -141,6 +141,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     output_tokens: int
     preempted: int
     evicted_pages: int
+    drafted_tokens: int
+    accepted_tokens: int
 
 
 ToRunner = Load | Submit | Count | Abort | Ping | Unload

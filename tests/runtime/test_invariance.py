@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiny_model import write_tiny_model
 
 from gristmill.runtime import open_model
 from gristmill.runtime.events import Failed, Finished, Piece
@@ -48,6 +50,13 @@ def models(tiny_path):
 
 
 @pytest.fixture(scope="module")
+def drafts(models, tmp_path_factory):
+    """Who guesses: the text itself, the model itself (always right at temperature 0), another one (mostly wrong)."""
+    path = write_tiny_model(tmp_path_factory.mktemp("other") / "other.gguf", seed=99)
+    return {"text": None, "itself": models[1], "other": open_model(path, backend="cpu", n_ctx=100, n_threads=1)}
+
+
+@pytest.fixture(scope="module")
 def alone(models):
     """What a request says in an engine of its own, with nothing cached and its prompt in one piece."""
     known = {}
@@ -74,14 +83,15 @@ def answer(events):
     return tokens, "".join(piece.text for piece in pieces), reason
 
 
-def serve(engine, schedule):
+def serve(engine, schedule, n_draft=0):
     """The events of every job, by its number, with the engine's integrity looked at after each step."""
     events = {number: [] for number in range(len(schedule))}
     due, step = list(enumerate(schedule)), 0
     while due or not engine.scheduler.idle:
         while due and (due[0][1].wait <= 0 or engine.scheduler.idle):
             number, job = due.pop(0)
-            engine.submit(number, PROMPTS[job.prompt], SAMPLINGS[job.sampling], [], truncate=True)
+            sampling = msgspec.structs.replace(SAMPLINGS[job.sampling], n_draft=n_draft)
+            engine.submit(number, PROMPTS[job.prompt], sampling, [], truncate=True)
         if due:
             due[0] = due[0][0], Job(due[0][1].prompt, due[0][1].sampling, due[0][1].wait - 1, due[0][1].leaves_after)
         for number, job in enumerate(schedule):
@@ -102,14 +112,22 @@ def serve(engine, schedule):
     token_budget=st.sampled_from([1, 5, 16, 33, 512]),
     reuse=st.booleans(),
     n_threads=st.sampled_from([1, 2]),
+    drafter=st.sampled_from(["text", "itself", "other"]),
+    n_draft=st.sampled_from([0, 1, 4]),
+    max_drafted=st.sampled_from([1, 16]),
 )
 def test_the_same_request_gives_the_same_answer_in_every_schedule(
-    models, alone, schedule, n_slots, n_contexts, token_budget, reuse, n_threads
+    models, drafts, alone, schedule, n_slots, n_contexts, token_budget, reuse, n_threads, drafter, n_draft, max_drafted
 ):
     engine = models[n_threads].engine(
-        n_slots=n_slots, n_contexts=n_contexts, token_budget=token_budget, reuse_prefixes=reuse
+        n_slots=n_slots,
+        n_contexts=n_contexts,
+        token_budget=token_budget,
+        reuse_prefixes=reuse,
+        draft=drafts[drafter],
+        max_drafted=max_drafted,
     )
-    for number, events in serve(engine, schedule).items():
+    for number, events in serve(engine, schedule, n_draft).items():
         assert isinstance(events[-1], Finished | Failed)
         assert not any(isinstance(event, Finished | Failed) for event in events[:-1])
         tokens, text, reason = answer(events)
@@ -131,3 +149,15 @@ def test_schedules_like_these_preempt_share_and_shift(models, alone):
     assert all(answer(events[i]) == alone(job) for i, job in enumerate(schedule))
     longest = max(events.values(), key=len)[-1]
     assert longest.usage.prompt_tokens + longest.usage.output_tokens > 160
+
+
+@pytest.mark.parametrize(("drafter", "least"), [("itself", 0.99), ("text", 0.0), ("other", 0.0)])
+def test_guesses_are_right_as_often_as_the_guesser_is_good(models, drafts, alone, drafter, least):
+    engine = models[1].engine(n_slots=1, draft=drafts[drafter])
+    events = serve(engine, [Job(prompt, 0, 0) for prompt in (2, 5, 8)], n_draft=4)
+    assert all(answer(events[i]) == alone(Job(prompt, 0, 0)) for i, prompt in enumerate((2, 5, 8)))
+    stats = engine.stats()
+    assert stats.drafted_tokens > 0
+    assert least <= stats.accepted_tokens / stats.drafted_tokens
+    if drafter == "itself":
+        assert stats.steps < stats.output_tokens / 2

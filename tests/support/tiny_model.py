@@ -34,6 +34,7 @@ def write_tiny_model(
     context: int = 512,
     quantize: bool = True,
     chat_template: str | None = CHAT_TEMPLATE,
+    specials: tuple[str, ...] = SPECIALS,
 ) -> Path:
     """Write the model to ``path`` and return it. With ``quantize``, matrices are Q8_0, else F32."""
     import gguf
@@ -50,11 +51,11 @@ def write_tiny_model(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(HIDDEN // N_HEADS)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0 if quantize else gguf.LlamaFileType.ALL_F32)
-    tokens = [*byte_tokens(), *MERGED, *SPECIALS]
+    tokens = [*byte_tokens(), *MERGED, *specials]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
-    writer.add_token_types([gguf.TokenType.NORMAL] * (256 + len(MERGED)) + [gguf.TokenType.CONTROL] * len(SPECIALS))
+    writer.add_token_types([gguf.TokenType.NORMAL] * (256 + len(MERGED)) + [gguf.TokenType.CONTROL] * len(specials))
     writer.add_token_merges(["t h", "i n"])
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_bos_token_id(tokens.index("<|endoftext|>"))
