@@ -6,7 +6,7 @@ Everything is validated before anything is written, blobs before the manifest th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,9 @@ def create_steps(store: Store, recipe: Recipe) -> Generator[str, None, None]:
     """The same, in this thread: yields what is about to happen."""
     with store.lease():
         base = _take_over(store, recipe.base) if recipe.base else (yield from _import(store, recipe))
+        if recipe.drafts:
+            yield "parsing GGUF"
+            _replace_draft(store, base, recipe)
         layers, lines = _add_layers(store, base, recipe)
         yield from lines
         yield "writing manifest"
@@ -78,9 +81,7 @@ def _take_over(store: Store, name: str) -> _Base:
 
 def _import(store: Store, recipe: Recipe) -> Generator[str, None, _Base]:
     """Layers of the uploaded files, each checked as a whole, and the config that follows from the weights."""
-    for label, digest in recipe.files.items():
-        if not store.has_blob(digest):
-            raise InvalidRequest(f"files: blob {digest} of {cut(label)} is not there; upload it first")
+    _check_uploaded(store, "files", recipe.files)
     _check_kind(store, recipe)
     layers = []
     for label, digest in recipe.files.items():
@@ -90,6 +91,25 @@ def _import(store: Store, recipe: Recipe) -> Generator[str, None, _Base]:
     if len(weights) != 1:
         raise InvalidRequest(f"files: {len(weights)} of them are models, it must be one")
     return _Base(config_from_facts(store.facts(weights[0].digest)), layers)
+
+
+def _replace_draft(store: Store, base: _Base, recipe: Recipe) -> None:
+    """The recipe's draft model instead of the base's, if that has one."""
+    _check_uploaded(store, "draft_files", recipe.drafts)
+    for label, digest in recipe.drafts.items():
+        if not _is_gguf(store, digest):
+            raise InvalidRequest("draft_files: supplied file was not in GGUF format")
+        layer = _file_layer(store, label, digest)
+        if layer.media_type != MediaType.MODEL:
+            raise InvalidRequest(f"draft_files: {cut(label)} is not a model")
+        base.layers = [other for other in base.layers if other.media_type != MediaType.DRAFT]
+        base.layers.append(Layer(MediaType.DRAFT, digest, layer.size))
+
+
+def _check_uploaded(store: Store, field: str, files: Mapping[str, Digest]) -> None:
+    for label, digest in files.items():
+        if not store.has_blob(digest):
+            raise InvalidRequest(f"{field}: blob {digest} of {cut(label)} is not there; upload it first")
 
 
 def _check_kind(store: Store, recipe: Recipe) -> None:

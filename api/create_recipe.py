@@ -27,7 +27,7 @@ _GO_TEMPLATE = (
     "template: Go templates are not supported by this version; "
     "leave it out to use the chat template inside the model file"
 )
-_UNSUPPORTED = ("adapters", "draft_files", "quantize", "quantization", "draft_quantize", "remote_host")
+_UNSUPPORTED = ("adapters", "quantize", "quantization", "draft_quantize", "remote_host")
 _INFO_TEXTS = {
     "model_family": "model_family",
     "base_name": "base_name",
@@ -39,11 +39,15 @@ _INFO_COUNTS = ("context_length", "embedding_length")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make. Either ``base``, a model's name, or ``files`` (label -> blob, sorted); ``config`` are overrides."""
+    """What to make. Either ``base``, a model's name, or ``files`` (label -> blob, sorted); ``config`` are overrides.
+
+    ``drafts`` holds at most one file, of a draft model.
+    """
 
     name: Name
     base: str
     files: Mapping[str, Digest]
+    drafts: Mapping[str, Digest]
     system: str
     licenses: tuple[str, ...]
     parameters: Mapping[str, object]
@@ -63,6 +67,8 @@ def read_recipe(request: CreateRequest) -> Recipe:
         raise InvalidRequest(_GO_TEMPLATE)
     if not request.from_ and not request.files:
         raise InvalidRequest("neither 'from' or 'files' was specified")
+    if len(request.draft_files) > 1:
+        raise InvalidRequest(f"draft_files: {len(request.draft_files)} files; a draft model is one GGUF file")
     if request.from_:
         Name.parse(request.from_)
     licenses = [request.license] if isinstance(request.license, str) else request.license
@@ -70,6 +76,7 @@ def read_recipe(request: CreateRequest) -> Recipe:
         name=name,
         base=request.from_,
         files={label: parse_digest(digest) for label, digest in sorted(request.files.items())},
+        drafts={label: parse_digest(digest) for label, digest in request.draft_files.items()},
         system=request.system,
         licenses=tuple(text for text in licenses if text),
         parameters=check_parameters(request.parameters),

@@ -109,8 +109,8 @@ class Run:
     async def lease(self) -> AsyncIterator[Lease]:
         """The model's runner, for as long as it is used."""
         trained = self.target.facts.context_length
-        load = load_options(self.options, self.service.settings, trained)
         model = self.target.model
+        load = load_options(self.options, self.service.settings, trained, model.draft_path)
         async with self.service.manager.lease(
             model.model_path, model.name.short, load, self.body.keep_alive_s
         ) as lease:
@@ -124,7 +124,9 @@ class Run:
         A prompt that is too long is replaced by what ``shorten`` makes, and cut by the runner where that is too
         long as well; without ``truncate`` in the request, PromptTooLong is raised.
         """
-        sampling = sampling_options(self.options, self.body)  # refused before anything is loaded
+        sampling = sampling_options(  # refused before anything is loaded
+            self.options, self.body, has_draft=self.target.model.draft_path is not None
+        )
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
             try:

@@ -206,6 +206,7 @@ class Manager:
             n_contexts=self.settings.n_contexts,
             num_batch=options.num_batch,
             num_thread=options.num_thread,
+            draft=options.draft,
             kv_type=self.settings.kv_cache_type,
             backend=self.settings.backend,
         )

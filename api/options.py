@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gristmill.runtime.errors import InvalidRequest
@@ -23,20 +24,26 @@ MAX_CONTEXT = 1 << 24
 DEFAULT_BATCH = 512
 MAX_THREADS = 1024
 MAX_REPEAT = 1 << 20
-MAX_DRAFT = 16
+DEFAULT_DRAFT, MAX_DRAFT = 4, 16
 LARGEST_FLOAT = 1e6
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Options that a runner is started with. 0 and None are automatic, which matches any value of a loaded one."""
+    """Options that a runner is started with. 0 is automatic, which matches any value of a loaded one.
+
+    ``draft`` is the file of a draft model, empty where the model has none.
+    """
 
     num_ctx: int = 0
     num_batch: int = 0
     num_thread: int = 0
+    draft: str = ""
 
     def served_by(self, loaded: LoadOptions) -> bool:
         """Whether a runner that was started with ``loaded`` does for a request with these options."""
+        if self.draft != loaded.draft:
+            return False
         if self.num_thread and self.num_thread != loaded.num_thread:
             return False
         if self.num_batch and self.num_batch != loaded.num_batch:
@@ -56,7 +63,9 @@ def merge_options(params: Mapping[str, Any], given: Mapping[str, Any] | None) ->
     return check_parameters(known)
 
 
-def load_options(options: Mapping[str, Any], settings: Settings, trained_context: int) -> LoadOptions:
+def load_options(
+    options: Mapping[str, Any], settings: Settings, trained_context: int, draft: Path | None = None
+) -> LoadOptions:
     """What the runner needs; ``num_ctx`` ends up between 4 and the training context."""
     num_ctx = options.get("num_ctx") or settings.context_length or DEFAULT_CONTEXT
     highest = min(trained_context or MAX_CONTEXT, MAX_CONTEXT)
@@ -64,12 +73,17 @@ def load_options(options: Mapping[str, Any], settings: Settings, trained_context
         num_ctx=max(MIN_CONTEXT, min(int(num_ctx), highest)),
         num_batch=_within(options.get("num_batch") or DEFAULT_BATCH, 1, MAX_CONTEXT),
         num_thread=_within(options.get("num_thread") or 0, 0, MAX_THREADS),
+        draft=str(draft or ""),
     )
 
 
-def sampling_options(options: Mapping[str, Any], body: RunRequest) -> Sampling:
-    """How tokens are drawn. Raises InvalidRequest for numbers no sampler can use; others are clamped."""
-    values: dict[str, Any] = {"shift": body.shift, "logprobs": body.logprobs, "top_logprobs": body.top_logprobs}
+def sampling_options(options: Mapping[str, Any], body: RunRequest, *, has_draft: bool = False) -> Sampling:
+    """How tokens are drawn. Raises InvalidRequest for numbers no sampler can use; others are clamped.
+
+    A model that ``has_draft`` guesses tokens unless it is told not to.
+    """
+    values: dict[str, Any] = {"n_draft": DEFAULT_DRAFT if has_draft else 0}
+    values |= {"shift": body.shift, "logprobs": body.logprobs, "top_logprobs": body.top_logprobs}
     for name in ("temperature", "top_p", "min_p", "typical_p"):
         if name in options:
             values[name] = max(0.0, _finite(name, options[name]))

@@ -119,11 +119,11 @@ async def client(session: aiohttp.ClientSession, args: argparse.Namespace, seeds
     return [await ask(session, args, seed, args.tokens) for seed in seeds]
 
 
-async def measure(args: argparse.Namespace, n_clients: int) -> list[Answer]:
-    """All answers of ``n_clients`` clients, after the warm-up."""
+async def measure(args: argparse.Namespace, n_clients: int, seed: int = 0) -> list[Answer]:
+    """All answers of ``n_clients`` clients, after the warm-up. Another ``seed`` means other prompts."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
-        base = n_clients * 1_000_000  # no prompt comes twice
+        base = seed + n_clients * 1_000_000  # no prompt comes twice
         await asyncio.gather(*(ask(session, args, base - 1 - i, WARM_TOKENS) for i in range(n_clients)))
         starts = [base + i * args.requests for i in range(n_clients)]
         done = await asyncio.gather(*(client(session, args, range(at, at + args.requests)) for at in starts))

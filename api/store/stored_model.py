@@ -73,6 +73,12 @@ class StoredModel:
         return self._blobs.file(weights[0].digest)
 
     @property
+    def draft_path(self) -> Path | None:
+        """The file with the weights of a smaller model that guesses tokens, if there is one."""
+        drafts = self.manifest.of_type(MediaType.DRAFT)
+        return self._blobs.file(drafts[0].digest) if drafts else None
+
+    @property
     def projector_paths(self) -> list[Path]:
         return [self._blobs.file(layer.digest) for layer in self.manifest.of_type(MediaType.PROJECTOR)]
 

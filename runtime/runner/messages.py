@@ -43,7 +43,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Which model to load and how; ``n_slots`` sequences run at once.
 
     The KV cache holds ``n_contexts`` times ``num_ctx`` tokens, and ``num_ctx`` is lowered to the training context.
-    ``num_thread`` 0 means the physical cores of this process.
+    ``num_thread`` 0 means the physical cores of this process. ``draft`` is the file of a smaller model that guesses
+    tokens, empty for none.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     num_thread: int = 0
     kv_type: str = "f16"
     backend: str = "auto"
+    draft: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import msgspec
 
@@ -111,18 +112,17 @@ class RunnerProcess:
 
         n_threads = load.num_thread or physical_cores()
         torch.set_num_threads(n_threads)
-        model = open_model(
-            load.path,
-            backend=load.backend,
-            n_ctx=load.num_ctx,
-            kv_type=load.kv_type,
-            n_threads=n_threads,
-            on_progress=self._progress_sender(),
+        open_one = partial(
+            open_model, backend=load.backend, n_ctx=load.num_ctx, kv_type=load.kv_type, n_threads=n_threads
         )
+        model = open_one(load.path, on_progress=self._progress_sender())
+        draft = open_one(load.draft) if load.draft else None
         if model.ops.own_threads:
             # Little is left to torch, and two teams on the same cores slow each other down.
             torch.set_num_threads(1)
-        self.engine = model.engine(n_slots=load.n_slots, n_contexts=load.n_contexts, token_budget=load.num_batch)
+        self.engine = model.engine(
+            n_slots=load.n_slots, n_contexts=load.n_contexts, token_budget=load.num_batch, draft=draft
+        )
         self.connection.send(
             Ready(
                 n_ctx=model.n_ctx,

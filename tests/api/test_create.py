@@ -12,7 +12,8 @@ from support.model_folder import add_blob, layer, problems, tiny_gguf, write_man
 
 from gristmill.api.create import create_model
 from gristmill.api.schema import CreateRequest
-from gristmill.api.store import ModelNotFound, Store, StoreError
+from gristmill.api.store import MediaType, ModelNotFound, Store, StoreError
+from gristmill.api.store.digests import parse_digest
 from gristmill.runtime.errors import InvalidRequest
 
 
@@ -159,6 +160,11 @@ REFUSED = [
     ({"files": {"a.gguf": "sha256:1"}}, "invalid digest format"),
     ({"adapters": {"a.gguf": ""}}, "invalid digest format"),
     ({"files": {"a.gguf": ZEROS}}, f'files: blob {ZEROS} of "a.gguf" is not there; upload it first'),
+    ({"from": "x", "draft_files": {"a": ZEROS, "b": ZEROS}}, "draft_files: 2 files; a draft model is one GGUF file"),
+    (
+        {"from": "llama3:8b", "draft_files": {"a.gguf": ZEROS}},
+        f'draft_files: blob {ZEROS} of "a.gguf" is not there; upload it first',
+    ),
     ({"files": {f"{i}.gguf": ZEROS for i in range(4097)}}, "files: 4097 files are over the limit of 4096"),
     ({"files": {"a.gguf": ZEROS, "./a.gguf": ZEROS}}, 'files: "./a.gguf" is there twice'),
     ({"from": "llama3:8b", "template": "{{ .Prompt }}"}, GO),
@@ -184,7 +190,6 @@ REFUSED = [
         ({"from": "llama3:8b", name: value}, f"{name}: not supported in this version")
         for name, value in {
             "adapters": {"a.gguf": ZEROS},
-            "draft_files": {"a.gguf": ZEROS},
             "quantize": "Q4_K_M",
             "quantization": "Q8_0",
             "draft_quantize": "Q8_0",
@@ -206,6 +211,33 @@ async def test_bad_requests_write_nothing(store, fields, error):
         await create(store, **fields)
     assert str(caught.value) == error
     assert snapshot(store) == before
+
+
+async def test_a_draft_model_is_a_layer_of_its_own_and_a_new_one_replaces_it(store, weights):
+    drafts = [add_blob(store.root, tiny_gguf(g.text("general.author", name))) for name in ("one", "two")]
+    await create(store, files={"tiny.gguf": weights}, draft_files={"d.gguf": drafts[0]})
+    assert store.find("new").draft_path == store.blob_path(parse_digest(drafts[0]))
+    await create(store, **{"from": "new"}, model="newer", draft_files={"d.gguf": drafts[1]})
+    newer = store.find("newer")
+    assert newer.draft_path == store.blob_path(parse_digest(drafts[1]))
+    assert newer.model_path == store.find("new").model_path
+    assert [line.media_type for line in newer.layers].count(MediaType.DRAFT) == 1
+    await create(store, files={"tiny.gguf": weights}, model="plain")
+    assert store.find("plain").draft_path is None
+    assert problems(store.root) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"PK", "draft_files: supplied file was not in GGUF format"),
+        (b"GGUF", "invalid gguf: version: the file ends inside it"),
+        (tiny_gguf(architecture="clip"), 'draft_files: "d.gguf" is not a model'),
+    ],
+)
+async def test_a_draft_that_is_no_model_is_refused(store, data, error):
+    with pytest.raises(InvalidRequest, match=error):
+        await create(store, **{"from": "llama3:8b"}, draft_files={"d.gguf": add_blob(store.root, data)})
 
 
 TINY = tiny_gguf()

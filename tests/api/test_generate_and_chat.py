@@ -265,3 +265,15 @@ FIELDS = st.sampled_from(
 async def test_no_json_makes_a_server_error(api, body, path):
     status, _, data = await api.send("POST", path, json.dumps({"model": "tiny", "prompt": "x", **body}).encode())
     assert status in (200, 400), data
+
+
+async def test_a_model_with_a_draft_guesses_unless_it_is_told_not_to(api, tiny_gguf):
+    digest, _ = api.service.store.blobs.add(tiny_gguf)
+    await api.create("drafted", from_="tiny", draft_files={"draft.gguf": str(digest)})
+    for options, n_draft in (({}, 4), ({"draft_num_predict": 0}, 0), ({"draft_num_predict": 99}, 16)):
+        await api.json("/api/generate", {"model": "drafted", "prompt": "Hi", "stream": False, "options": options})
+        assert api.runners.last.prompts[-1][1].n_draft == n_draft
+    assert api.runners.last.load.draft
+    await api.json("/api/generate", {**PROMPT, "stream": False})
+    assert api.runners.last.load.draft == ""
+    assert api.runners.last.prompts[-1][1].n_draft == 0

@@ -168,3 +168,26 @@ async def test_cancelling_a_load_leaves_no_process(tiny_path):
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert not set(child_pids()) - before
+
+
+async def test_a_draft_model_guesses_and_answers_stay_the_same(tiny_path):
+    sampling = Sampling(temperature=0, max_tokens=30, n_draft=4)
+    plain, drafted = [
+        await Runner.start(Load(path=str(tiny_path), num_ctx=256, draft=draft)) for draft in ("", str(tiny_path))
+    ]
+    try:
+        said = [tokens_of(await collect(runner, "a draft", sampling)) for runner in (plain, drafted)]
+        assert said[0] == said[1]
+        stats = await drafted.ping()
+        assert stats.accepted_tokens == stats.drafted_tokens > 10
+        assert stats.steps < len(said[1]) / 2
+    finally:
+        await plain.close()
+        await drafted.close()
+
+
+async def test_counting_answers_while_a_request_runs(runner):
+    running = runner.submit("a long answer", ENDLESS)
+    await anext(running)
+    assert await runner.count("hello") == len("hello")
+    await running.aclose()
