@@ -32,7 +32,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     service = request.app[SERVICE]
     body = await read_request(request, ChatRequest)
     check_supported(body)
-    run = Run(service, await service.find(required(body.model), single_quoted), body)
+    run = Run(service, await service.find(required(body.model), single_quoted), body, request.remote or "")
     if not body.messages and run.wants_unload:
         return json_response(await run.load_or_unload(message=_message("")))
     check_think(body, run.target)

@@ -27,7 +27,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     check_supported(body)
     if not body.model:
         raise NotFound(single_quoted(""))
-    run = Run(service, await service.find(body.model, single_quoted), body)
+    run = Run(service, await service.find(body.model, single_quoted), body, request.remote or "")
     if not body.prompt and run.wants_unload:
         return json_response(await run.load_or_unload(response=""))
     _check_raw(body)

@@ -21,6 +21,7 @@ from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
 from .manager import Lease
+from .memory import demand
 from .options import load_options, merge_options, sampling_options
 from .output import utc_now
 from .schema import RunRequest
@@ -72,11 +73,12 @@ def needs(target: Target, *capabilities: str) -> None:
 
 @dataclass
 class Run:
-    """One request on its way. ``started_ns`` is when it was received, on the monotonic clock."""
+    """One request on its way. ``client`` is who sent it, ``started_ns`` when it came, on the monotonic clock."""
 
     service: Service
     target: Target
     body: RunRequest
+    client: str = ""
     started_ns: int = field(default_factory=time.monotonic_ns)
     output_ids: list[int] = field(default_factory=list)
 
@@ -111,8 +113,14 @@ class Run:
         trained = self.target.facts.context_length
         model = self.target.model
         load = load_options(self.options, self.service.settings, trained, model.draft_path)
+        facts, kv_type = self.target.facts, self.service.settings.kv_cache_type
         async with self.service.manager.lease(
-            model.model_path, model.name.short, load, self.body.keep_alive_s
+            model.model_path,
+            model.name.short,
+            load,
+            self.body.keep_alive_s,
+            demand=demand(facts.weight_bytes, facts.cache_elements, kv_type),
+            client=self.client,
         ) as lease:
             yield lease
 

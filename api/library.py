@@ -13,7 +13,7 @@ from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 
 from .create import create_model
 from .errors import NotFound
-from .manager import Loaded
+from .loaded import Loaded
 from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
 from .service import SERVICE, Service, read_request, required, single_quoted

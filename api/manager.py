@@ -1,7 +1,9 @@
-"""Which models are loaded: one runner for each, started when asked for, kept alive, unloaded, replaced.
+"""Which models are loaded: one runner for each, started when asked for, shared, replaced, unloaded.
 
-Knows no HTTP and no store: a model is a path and its load options. All of it runs on one event loop; a decision that
-had to wait is looked at again before it is acted on.
+Knows no HTTP and no store: a model is a path, its load options and the memory it needs. All of it runs on one event
+loop; a decision that had to wait is looked at again before it is acted on. Each model is loaded by a task of its own,
+which waits for nobody but the users of models that must go; what a model may take of the machine is decided by one
+task after the other, in order.
 """
 
 from __future__ import annotations
@@ -12,17 +14,22 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from gristmill.runtime.errors import RunnerError, RunnerStopped
+from gristmill.runtime.errors import OutOfMemory, RunnerError, RunnerStopped
 from gristmill.runtime.runner.client import Runner
-from gristmill.runtime.runner.messages import Load, Progress
+from gristmill.runtime.runner.messages import Load
 
 from .errors import ServerBusy
+from .loaded import Loaded, Places
+from .loading import Given, Loading, Wanted
+from .memory import Demand, available_bytes
 from .options import LoadOptions
 from .settings import Settings
+from .upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -31,29 +38,6 @@ AUTOMATIC_LIMIT = 3
 RESTARTS_PER_MINUTE = 3
 HEALTH_S = 10.0
 StartRunner = Callable[..., Awaitable[Runner]]
-
-
-@dataclass(eq=False)
-class Loaded:
-    """A model with a runner, or one that is on its way: then ``progress`` counts the bytes of its weights.
-
-    ``expires_at`` is monotonic, None while the model is in use.
-    """
-
-    path: Path
-    name: str
-    options: LoadOptions
-    keep_alive_s: float
-    runner: Runner | None = None
-    progress: Progress | None = None
-    n_users: int = 0
-    expires_at: float | None = None
-    unloading: bool = False
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def usable(self) -> bool:
-        return self.runner is not None and self.runner.alive and not self.unloading
 
 
 @dataclass(frozen=True)
@@ -65,25 +49,36 @@ class Lease:
 
 
 class Manager:
-    """``start_runner`` is ``Runner.start``, or a test's own."""
+    """``start_runner`` is ``Runner.start``, or a test's own; ``available`` says how many bytes of memory are free."""
 
-    def __init__(self, settings: Settings, start_runner: StartRunner):
+    def __init__(
+        self,
+        settings: Settings,
+        start_runner: StartRunner,
+        *,
+        available: Callable[[], int | None] = available_bytes,
+    ):
         self.settings = settings
         self.limit = settings.max_loaded_models or AUTOMATIC_LIMIT
-        self._start_runner = start_runner
+        self._start_runner, self._available = start_runner, available
         self._models: dict[Path, Loaded] = {}
-        self._loading = asyncio.Lock()
+        self._loads: dict[Path, Loading] = {}
+        self._room = asyncio.Lock()
         self._n_pending = 0
         self._starts: dict[Path, deque[float]] = {}
-        self._changed = asyncio.Event()
         self._closing = False
-        self._expiry = asyncio.create_task(self._expire_models())
+        self._upkeep = Upkeep(self._models, self._unload)
 
     @property
     def models(self) -> list[Loaded]:
         """Loaded and loading models, the one that expires last first."""
         alive = [m for m in self._models.values() if m.runner is None or m.runner.alive]
         return sorted(alive, key=self.seconds_left, reverse=True)
+
+    @property
+    def n_pending(self) -> int:
+        """Requests that wait: for a model to be loaded, or for a place in it."""
+        return self._n_pending
 
     def seconds_left(self, model: Loaded) -> float:
         """Until it is unloaded; for a busy model as if it became idle now."""
@@ -93,24 +88,39 @@ class Manager:
 
     @contextlib.asynccontextmanager
     async def lease(
-        self, path: Path, name: str, options: LoadOptions, keep_alive_s: float | None
+        self,
+        path: Path,
+        name: str,
+        options: LoadOptions,
+        keep_alive_s: float | None,
+        *,
+        demand: Demand = Demand(),  # noqa: B008 - it is frozen
+        client: str = "",
     ) -> AsyncIterator[Lease]:
-        """A runner for the model at ``path``, loaded if need be, in use until the block ends.
+        """A place in a runner for the model at ``path``, loaded if need be, until the block ends.
 
-        Raises ModelError when it cannot be loaded, RunnerError when its process fails, ServerBusy when too
-        many requests wait.
+        Requests of the same ``client`` wait for each other rather than let other clients wait. Raises ModelError when
+        the model cannot be loaded, RunnerError when its process fails, ServerBusy when too many requests wait.
         """
         started = time.monotonic_ns()
-        model = await self._acquire(path, name, options)
-        while not await self._answers(model):
-            model = await self._acquire(path, name, options)
-        try:
-            if keep_alive_s is not None:
-                model.keep_alive_s = keep_alive_s
-            assert model.runner is not None
-            yield Lease(model.runner, time.monotonic_ns() - started)
-        finally:
-            self._release(model)
+        while True:
+            model = await self._acquire(Wanted(path, name, options, demand))
+            try:
+                await self._enter(model, client)
+            except BaseException:
+                self._release(model)
+                raise
+            try:
+                if not await self._answers(model):
+                    continue
+                if keep_alive_s is not None:
+                    model.keep_alive_s = keep_alive_s
+                assert model.runner is not None
+                yield Lease(model.runner, time.monotonic_ns() - started)
+                return
+            finally:
+                model.places.release()
+                self._release(model)
 
     async def unload(self, path: Path) -> None:
         """Unload a model as soon as it is idle; returns at once where it is in use, and where it is not loaded."""
@@ -131,60 +141,76 @@ class Manager:
                 await asyncio.gather(*busy)
 
     async def close(self) -> None:
-        """Unload everything; requests that still run fail. May be called twice."""
+        """Unload everything; requests that still run or wait fail. May be called twice."""
         self._closing = True
-        self._expiry.cancel()
-        await asyncio.gather(self._expiry, return_exceptions=True)
-        await asyncio.gather(*(self._unload(model) for model in list(self._models.values()) if model.runner))
+        await self._upkeep.close()
+        await asyncio.gather(*(loading.cancel() for loading in list(self._loads.values())))
+        await asyncio.gather(*(self._unload(model) for model in list(self._models.values())))
 
-    # -- getting a runner --------------------------------------------------------------------------------------
+    def check_integrity(self) -> None:
+        """Assert that what is known of models, users and places fits together, for tests and long runs."""
+        for path, model in self._models.items():
+            assert model.path == path
+            assert model.runner is not None or path in self._loads, f"{model.name} is loading, but nobody loads it"
+            assert model.idle.is_set() == (model.n_users == 0), f"{model.name}: users and idleness differ"
+            n_inside = model.places.n - model.places.n_free
+            assert n_inside + model.places.n_waiting <= model.n_users, f"{model.name}: places without users"
+        assert len(self._models) <= self.limit, "more models are loaded than may be"
+        assert 0 <= self._n_pending <= self.settings.max_queue, "the queue is over its limit"
+        assert all(loading.waiting for loading in self._loads.values()), "a model is loaded for nobody"
 
-    async def _acquire(self, path: Path, name: str, options: LoadOptions) -> Loaded:
-        if self._closing:
-            raise ServerBusy("the server is stopping")
-        model = self._take(path, options)
-        if model is not None:
-            return model
+    # -- getting a place ---------------------------------------------------------------------------------------
+
+    async def _acquire(self, wanted: Wanted) -> Loaded:
+        """The model, with one user more."""
+        while True:
+            if self._closing:
+                raise ServerBusy("the server is stopping")
+            model = self._models.get(wanted.path)
+            if model is not None and model.usable and wanted.options.served_by(model.options):
+                self._use(model)
+                return model
+            with self._pending():
+                loading = self._loads.get(wanted.path)
+                if loading is None:
+                    loading = self._loads[wanted.path] = Loading(partial(self._load, wanted), self._loaded)
+                model = await loading.join(wanted.options)
+            if model is not None:
+                return model
+
+    async def _enter(self, model: Loaded, client: str) -> None:
+        if model.places.n_free:
+            await model.places.acquire(client)
+        else:
+            with self._pending():
+                await model.places.acquire(client)
+
+    @contextlib.contextmanager
+    def _pending(self) -> Iterator[None]:
+        """While a request waits. Raises ServerBusy where too many do."""
         if self._n_pending >= self.settings.max_queue:
             raise ServerBusy(BUSY)
         self._n_pending += 1
         try:
-            async with self._loading:  # loads happen one at a time, in order
-                while (model := self._take(path, options)) is None:
-                    stale = self._models.get(path)
-                    if stale is not None:
-                        await self._replace(stale)
-                    elif len(self._models) >= self.limit:
-                        await self._evict()
-                    else:
-                        await self._load(path, name, options)
-                return model
+            yield
         finally:
             self._n_pending -= 1
 
     async def _answers(self, model: Loaded) -> bool:
-        """Whether the runner of a model just acquired is well. One that hangs is ended, and given back as dead."""
+        """Whether the runner of a model is well. One that hangs is ended."""
         assert model.runner is not None
         try:
             await model.runner.ping(HEALTH_S)
             return True
         except RunnerStopped:
             log.warning("the runner of %s does not answer", model.name)
-            self._release(model)
             await model.runner.close()
             return False
-        except BaseException:
-            self._release(model)
-            raise
 
-    def _take(self, path: Path, options: LoadOptions) -> Loaded | None:
-        model = self._models.get(path)
-        if model is None or not model.usable or not options.served_by(model.options):
-            return None
+    def _use(self, model: Loaded) -> None:
         model.n_users += 1
         model.expires_at = None
         model.idle.clear()
-        return model
 
     def _release(self, model: Loaded) -> None:
         model.n_users -= 1
@@ -193,86 +219,164 @@ class Manager:
         model.idle.set()
         if not model.unloading:
             model.expires_at = time.monotonic() + model.keep_alive_s
-        self._changed.set()
+        self._upkeep.changed.set()
 
-    async def _load(self, path: Path, name: str, options: LoadOptions) -> None:
-        self._check_restarts(path)
-        model = Loaded(path, name, options, self.settings.keep_alive_s)
-        self._models[path] = model
-        load = Load(
-            path=str(path),
-            num_ctx=options.num_ctx,
-            n_slots=self.settings.n_slots,
-            n_contexts=self.settings.n_contexts,
-            num_batch=options.num_batch,
-            num_thread=options.num_thread,
-            draft=options.draft,
-            kv_type=self.settings.kv_cache_type,
-            backend=self.settings.backend,
-        )
+    # -- loading -----------------------------------------------------------------------------------------------
+
+    def _loaded(self, loading: Loading, model: Loaded | None) -> None:
+        """A load has ended: who waited for such a model has it before anyone can take it away."""
+        self._loads = {path: other for path, other in self._loads.items() if other is not loading}
+        for options, turn in loading.waiting:
+            if model is None or turn.done():  # an error is told elsewhere, and who is done is leaving
+                continue
+            if options.served_by(model.options):
+                self._use(model)
+                turn.set_result(Given(model, self._release))
+            else:
+                turn.set_result(None)
+
+    async def _load(self, wanted: Wanted) -> Loaded:
+        """Load a model, in place of the one at its path if that has other options or is dead."""
+        while (stale := self._models.get(wanted.path)) is not None:
+            if stale.runner is None:
+                await self._upkeep.next_change()  # a load that was given up is coming to its end
+                continue
+            self._note_death(stale)
+            await self._unload_when_idle(stale)
+        self._check_restarts(wanted.path)
+        model, n_contexts = await self._reserve(wanted)
         try:
-            stall = self.settings.load_timeout_s
+            return await self._start(model, n_contexts)
+        except (OutOfMemory, RunnerError) as error:
+            if not _is_memory(error) or not await self._unload_idle():
+                raise
+        log.info("loading %s again, in the memory that others had", wanted.name)
+        return await self._start(*await self._reserve(wanted))
+
+    async def _reserve(self, wanted: Wanted) -> tuple[Loaded, int]:
+        """Room for a model: its entry, and how many contexts its cache may hold."""
+        options, demand = wanted.options, wanted.demand
+        async with self._room:
+            n_contexts = await self._make_room(demand, options.num_ctx)
+            places, n_bytes = Places(self.settings.n_slots), demand.total(options.num_ctx * n_contexts)
+            model = Loaded(wanted.path, wanted.name, options, self.settings.keep_alive_s, places, n_bytes)
+            self._models[model.path] = model
+        return model, n_contexts
+
+    async def _start(self, model: Loaded, n_contexts: int) -> Loaded:
+        stall = self.settings.load_timeout_s
+        try:
             model.runner = await self._start_runner(
-                load,
+                self._request(model, n_contexts),
                 on_progress=lambda progress: setattr(model, "progress", progress),
                 stall_timeout_s=None if math.isinf(stall) else stall,
             )
         except BaseException:
-            del self._models[path]
+            del self._models[model.path]
+            self._upkeep.changed.set()
             raise
-        model.options = replace(options, num_ctx=model.runner.ready.n_ctx)
-        model.idle.set()
-        ready = model.runner.ready
-        log.info("loaded %s: %s, %.0f MB, %.2f s", name, ready.backend, ready.memory_bytes / 1e6, ready.load_ns / 1e9)
+        ready, seconds = model.runner.ready, model.runner.ready.load_ns / 1e9
+        if not model.options.num_ctx:
+            model.options = replace(model.options, num_ctx=ready.n_ctx)
+        model.expires_at = time.monotonic() + model.keep_alive_s
+        log.info("loaded %s: %s, %.0f MB, %.2f s", model.name, ready.backend, ready.memory_bytes / 1e6, seconds)
+        self._upkeep.changed.set()
+        return model
+
+    def _request(self, model: Loaded, n_contexts: int) -> Load:
+        options, settings = model.options, self.settings
+        return Load(
+            path=str(model.path),
+            num_ctx=options.num_ctx,
+            n_slots=settings.n_slots,
+            n_contexts=n_contexts,
+            num_batch=options.num_batch,
+            num_thread=options.num_thread,
+            draft=options.draft,
+            kv_type=settings.kv_cache_type,
+            backend=settings.backend,
+        )
+
+    def _note_death(self, model: Loaded) -> None:
+        if model.runner is not None and not model.runner.alive:
+            starts = self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE + 1))
+            starts.append(time.monotonic())
+            log.warning("the runner of %s has died", model.name)
 
     def _check_restarts(self, path: Path) -> None:
         """A runner that crashes again and again is not started more often than is good for the machine."""
-        now, starts = time.monotonic(), self._starts.setdefault(path, deque(maxlen=RESTARTS_PER_MINUTE + 1))
-        if len(starts) > RESTARTS_PER_MINUTE and now - starts[0] < 60:
+        starts = self._starts.get(path, deque())
+        if len(starts) > RESTARTS_PER_MINUTE and time.monotonic() - starts[0] < 60:
             raise RunnerError("model runner has stopped several times within a minute, try again later")
 
-    async def _replace(self, model: Loaded) -> None:
-        """Make way for a runner with other options, or for one instead of a dead one; running requests finish."""
-        if model.runner is not None and not model.runner.alive:
-            self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE + 1)).append(time.monotonic())
-            log.warning("the runner of %s has died", model.name)
-        else:
-            model.unloading = True
-            await model.idle.wait()
-        await self._unload(model)
+    # -- making room -------------------------------------------------------------------------------------------
+
+    async def _make_room(self, demand: Demand, num_ctx: int) -> int:
+        """How many contexts the new model's cache may hold. Unloads others, idle ones first, until there is room.
+
+        Raises OutOfMemory where it would not fit even alone, and then nothing is unloaded.
+        """
+        while True:
+            free = self._available()
+            if free is not None:
+                free -= sum(model.bytes_to_come for model in self._models.values())
+                self._check_fits(demand, num_ctx, free)
+            n_contexts = self.settings.n_contexts
+            while n_contexts > 1 and free is not None and demand.total(n_contexts * num_ctx) > free:
+                n_contexts //= 2
+            fits = free is None or demand.total(n_contexts * num_ctx) <= free
+            if fits and len(self._models) < self.limit:
+                return n_contexts
+            await self._evict()
+
+    def _check_fits(self, demand: Demand, num_ctx: int, free: int) -> None:
+        needed = demand.total(num_ctx)
+        others = sum(model.n_bytes for model in self._models.values())
+        if needed > free + others:
+            there = max(0, free + others)
+            raise OutOfMemory(
+                f"model requires more system memory ({needed / 2**30:.1f} GiB) than is available "
+                f"({there / 2**30:.1f} GiB); lower num_ctx or use a smaller model"
+            )
 
     async def _evict(self) -> None:
         """Unload one model: idle ones first, those that are kept for the shortest time first."""
-        by_age = sorted(self._models.values(), key=lambda m: (m.n_users > 0, m.keep_alive_s, str(m.path)))
-        victim = by_age[0]
-        victim.unloading = True
+        loaded = [m for m in self._models.values() if m.runner is not None]
+        if not loaded:
+            await self._upkeep.next_change()  # others are being loaded
+            return
+        victim = min(loaded, key=lambda m: (m.n_users > 0, m.keep_alive_s, str(m.path)))
         log.info("unloading %s to make room", victim.name)
-        await victim.idle.wait()
-        await self._unload(victim)
+        await self._unload_when_idle(victim)
 
-    # -- letting go --------------------------------------------------------------------------------------------
+    async def _unload_idle(self) -> bool:
+        idle = [m for m in self._models.values() if m.runner is not None and not m.n_users]
+        await asyncio.gather(*(self._unload(model) for model in idle))
+        return bool(idle)
+
+    async def _unload_when_idle(self, model: Loaded) -> None:
+        """A living model's running requests finish first; it takes no new ones meanwhile."""
+        model.n_closers += 1
+        try:
+            if model.alive:
+                await model.idle.wait()
+            await self._unload(model)
+        finally:
+            model.n_closers -= 1
+            self._upkeep.changed.set()
 
     async def _unload(self, model: Loaded) -> None:
-        model.unloading = True
-        if model.runner is not None:
-            await model.runner.close()
-        if self._models.get(model.path) is model:
-            del self._models[model.path]
-        self._changed.set()
+        model.n_closers += 1
+        try:
+            if model.runner is not None:
+                await model.runner.close()
+        finally:
+            model.n_closers -= 1
+            if self._models.get(model.path) is model and model.runner is not None and not model.runner.alive:
+                del self._models[model.path]
+            self._upkeep.changed.set()
 
-    async def _expire_models(self) -> None:
-        """Sleeps until the next model expires; wakes up early when something has changed."""
-        while True:
-            self._changed.clear()
-            timers = [m.expires_at for m in self._models.values() if m.expires_at is not None and not m.unloading]
-            next_at = min(timers, default=math.inf)
-            if next_at <= time.monotonic():
-                due = [m for m in self._models.values() if m.expires_at == next_at and not m.n_users]
-                for model in due:
-                    log.info("unloading %s: it was idle for %g s", model.name, model.keep_alive_s)
-                    await self._unload(model)
-                continue
-            timeout = None if math.isinf(next_at) else next_at - time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self._changed.wait()
+
+def _is_memory(error: Exception) -> bool:
+    """Whether a load failed for want of memory: the runner says so, or the system has killed it."""
+    return isinstance(error, OutOfMemory) or "signal 9" in str(error)

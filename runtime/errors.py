@@ -5,6 +5,7 @@
     │   └── PromptTooLong     the prompt leaves no room in the context
     ├── ModelError            the model cannot be used
     │   ├── InvalidFile       bytes on disk are malformed, "invalid gguf: <part>: <reason>"
+    │   ├── OutOfMemory       there is not enough memory for it
     │   └── UnsupportedModel  well-formed, but an architecture, value, tensor or format is not supported
     ├── TemplateError         a chat template failed, or ran over its limits
     └── RunnerError           a runner process: did not start, or stopped unexpectedly
@@ -35,6 +36,10 @@ class ModelError(GristmillError):
 
 class InvalidFile(ModelError):
     """A model file is malformed; the message names the part."""
+
+
+class OutOfMemory(ModelError):
+    """A model needs more memory than there is."""
 
 
 class UnsupportedModel(ModelError):

@@ -11,7 +11,7 @@ from gristmill.kernels.kv import KV_TYPES, KvType
 from gristmill.kernels.memory import Memory
 
 from .config import DecoderConfig
-from .errors import InvalidRequest, ModelError
+from .errors import InvalidRequest, OutOfMemory
 
 PAGE_SIZE = 16
 _REGION_BYTES = 256 << 20
@@ -30,7 +30,7 @@ class KVCache:
     def allocate(cls, config: DecoderConfig, n_pages: int, kv_type: str, device: torch.device) -> KVCache:
         """Room for ``n_pages`` pages. The operating system gives memory to a page when it is first written.
 
-        Raises InvalidRequest for an unknown ``kv_type``, ModelError where the address space is too small.
+        Raises InvalidRequest for an unknown ``kv_type``, OutOfMemory where the address space is too small.
         """
         kind, n_slots = _kv_type(config, kv_type), n_pages * PAGE_SIZE
 
@@ -47,7 +47,7 @@ class KVCache:
         try:
             return cls(layers(config.key_dim), layers(config.value_dim), PAGE_SIZE, n_pages)
         except (RuntimeError, OSError, OverflowError):
-            raise ModelError(
+            raise OutOfMemory(
                 f"not enough memory for a cache of {n_slots} tokens ({size / 1e9:.1f} GB); lower num_ctx"
             ) from None
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from gristmill.runtime.errors import ModelError
 
+from ..memory import cache_elements
+
 if TYPE_CHECKING:
     from gristmill.runtime.checkpoint import GgufHeader, TensorInfo, Value
 
@@ -35,7 +37,8 @@ _SPLITS_AT_THINK = ("content.split('</think>')", 'content.split("</think>")')
 class ModelFacts:
     """Facts of one GGUF file. Counts are 0 and texts None where the file does not say.
 
-    ``capabilities`` are those the file alone shows, in Ollama's order. The header is read again when it is needed.
+    ``capabilities`` are those the file alone shows, in Ollama's order. ``cache_elements`` are the numbers in keys and
+    values of one token. The header is read again when it is needed.
     """
 
     architecture: str
@@ -45,6 +48,8 @@ class ModelFacts:
     embedding_length: int
     chat_template: str | None
     capabilities: tuple[str, ...]
+    weight_bytes: int
+    cache_elements: int
     header: Callable[[], GgufHeader]
 
     @property
@@ -123,6 +128,8 @@ class FactsCache:
             embedding_length=_count(metadata, f"{architecture}.embedding_length"),
             chat_template=template,
             capabilities=tuple(_capabilities(metadata, architecture, template)),
+            weight_bytes=sum(info.n_bytes for info in header.tensors.values()),
+            cache_elements=cache_elements(header),
             header=lambda: self.header(path),
         )
 

@@ -97,7 +97,7 @@ class RunnerProcess:
             self.connection.send(LoadFailed(error=str(error), kind=type(error).__name__))
             return
         except MemoryError:
-            self.connection.send(LoadFailed(error="not enough memory to load the model", kind="ModelError"))
+            self.connection.send(LoadFailed(error="not enough memory to load the model", kind="OutOfMemory"))
             return
         threading.Thread(target=self._read_messages, name="messages", daemon=True).start()
         self._run_engine()

@@ -30,6 +30,7 @@ class FakeRunner:
         )
         self.alive, self.closed, self.aborted = True, False, 0
         self.hangs = False
+        self.running = self.steps = 0
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.died = asyncio.Event()
         self.process = SimpleNamespace(pid=0)
@@ -68,21 +69,24 @@ class FakeRunner:
         """As if every character were a token."""
         return len(text)
 
-    async def ping(self, timeout_s: float = 10.0) -> None:
+    async def ping(self, timeout_s: float = 10.0) -> SimpleNamespace:
         if self.hangs or not self.alive:
             raise RunnerStopped("model runner does not answer")
+        return SimpleNamespace(running=self.running, steps=self.steps)
 
     async def close(self) -> None:
         self.alive, self.closed = False, True
 
 
 class FakeRunners:
-    """A ``start_runner`` that keeps what it started. ``script`` and ``load_error`` count for the next start."""
+    """A ``start_runner`` that keeps what it started. ``script`` and ``load_error`` count for the next start,
+    ``load_errors`` for one each."""
 
     def __init__(self, *script: object):
         self.script: list[object] = list(script or ["Hel", "lo"])
         self.started: list[FakeRunner] = []
         self.load_error: Exception | None = None
+        self.load_errors: list[Exception] = []
         self.loading: asyncio.Event | None = None
 
     async def __call__(
@@ -93,6 +97,8 @@ class FakeRunners:
             await self.loading.wait()
         if self.load_error is not None:
             raise self.load_error
+        if self.load_errors:
+            raise self.load_errors.pop(0)
         self.started.append(FakeRunner(load, self.script))
         return self.started[-1]
 

@@ -1,0 +1,109 @@
+"""How much memory a model will need, and how much there is. Reads headers and the system's figures, never weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from gristmill.runtime.checkpoint import GgufHeader
+
+# Bytes of one element in the cache, scales included; ``kernels.kv`` has the same figures, with torch.
+KV_BYTES: Mapping[str, float] = MappingProxyType(
+    {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1 + 2 / 32, "q4_0": 0.5 + 2 / 32}
+)
+_GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+PROCESS_BYTES = 320 << 20  # a runner without a model, and what it computes with
+WEIGHT_FACTOR = 1.05  # packed rows are a little larger than the file's
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Bytes that a model needs whatever its context is, and for each token of context that its cache holds."""
+
+    fixed: int = 0
+    per_token: float = 0.0
+
+    def total(self, n_tokens: int) -> int:
+        return math.ceil(self.fixed + self.per_token * n_tokens)
+
+
+def demand(weight_bytes: int, cache_elements: int, kv_type: str) -> Demand:
+    """What a model with these facts (``store.facts``) needs, its draft model not counted."""
+    return Demand(int(weight_bytes * WEIGHT_FACTOR) + PROCESS_BYTES, cache_elements * KV_BYTES.get(kv_type, 2.0))
+
+
+def cache_elements(header: GgufHeader) -> int:
+    """Numbers in keys and values of one token, all layers. What a header does not say counts as nothing."""
+    metadata = header.metadata
+    architecture = metadata.get("general.architecture")
+
+    def count(key: str) -> int:
+        value = metadata.get(f"{architecture}.{key}")
+        return value if isinstance(value, int) and value > 0 else 0
+
+    n_heads, heads_kv = count("attention.head_count"), metadata.get(f"{architecture}.attention.head_count_kv")
+    head_dim = count("embedding_length") // n_heads if n_heads else 0
+    width = (count("attention.key_length") or head_dim) + (count("attention.value_length") or head_dim)
+    if isinstance(heads_kv, Sequence) and not isinstance(heads_kv, str | bytes):
+        return width * sum(n for n in heads_kv if isinstance(n, int) and n > 0)
+    n_kv = heads_kv if isinstance(heads_kv, int) and heads_kv > 0 else n_heads
+    return width * n_kv * count("block_count")
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that new processes can take without swapping, the container's limit included. None where unknown."""
+    found = [n for n in (_free_memory(root), _free_in_group(root)) if n is not None]
+    return min(found, default=None)
+
+
+def _free_memory(root: Path) -> int | None:
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+    except OSError:
+        return _physical_memory()
+    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return int(kib) * 1024 if kib else None
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _free_in_group(root: Path) -> int | None:
+    """Limit less use of this process's control group and those above it; file pages can be given up."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    free = []
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        names = _GROUP_FILES[bool(controllers)]
+        folder = base / path.lstrip("/")
+        for group in [folder, *folder.parents]:
+            if not group.is_relative_to(base):
+                break
+            free.append(_group_free(group, *names))
+    return min((n for n in free if n is not None), default=None)
+
+
+def _group_free(group: Path, limit_name: str, usage_name: str) -> int | None:
+    try:
+        limit, usage = (group / limit_name).read_text().strip(), (group / usage_name).read_text().strip()
+        stat = (group / "memory.stat").read_text().split()
+    except OSError:
+        return None
+    if not limit.isdigit() or int(limit) >= 1 << 60:  # "max", and what version 1 writes for it
+        return None
+    values = dict(zip(stat[::2], stat[1::2], strict=False))
+    return int(limit) - int(usage) + int(values.get("inactive_file", 0))

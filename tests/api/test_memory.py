@@ -1,0 +1,70 @@
+"""What a model is predicted to need, and how much memory there is, by made-up files of the system."""
+
+import pytest
+
+from gristmill.api.memory import KV_BYTES, PROCESS_BYTES, WEIGHT_FACTOR, available_bytes, demand
+from gristmill.api.store.facts import FactsCache
+from gristmill.kernels.kv import KV_TYPES
+from gristmill.runtime import open_model
+
+GIB = 1 << 30
+
+
+def test_the_cache_types_are_the_kernels():
+    assert set(KV_TYPES) <= set(KV_BYTES)
+    assert all(kind.bytes_per_element == KV_BYTES[name] for name, kind in KV_TYPES.items())
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_the_prediction_is_what_the_cache_and_the_weights_take(tmp_path, tiny_gguf, kv_type):
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(tiny_gguf)
+    facts = FactsCache().facts(path)
+    needed = demand(facts.weight_bytes, facts.cache_elements, kv_type)
+    model = open_model(path, backend="reference", n_ctx=64, kv_type=kv_type)
+    cache = model.engine(n_slots=2, n_contexts=2).forward.cache
+    assert needed.total(2 * 64) - needed.total(0) == cache.n_bytes
+    assert needed.fixed == int(facts.weight_bytes * WEIGHT_FACTOR) + PROCESS_BYTES
+    assert facts.weight_bytes < len(tiny_gguf) < 2 * facts.weight_bytes
+
+
+def write(root, path, text):
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.fixture
+def system(tmp_path):
+    write(tmp_path, "proc/meminfo", f"MemTotal: 1 kB\nMemAvailable:  {8 * GIB // 1024} kB\n")
+    return tmp_path
+
+
+def test_without_a_limit_it_is_what_the_system_has(system):
+    assert available_bytes(system) == 8 * GIB
+    write(system, "proc/self/cgroup", "0::/user/me\n")
+    write(system, "sys/fs/cgroup/user/me/memory.max", "max\n")
+    assert available_bytes(system) == 8 * GIB
+
+
+@pytest.mark.parametrize("limited", ["", "user/", "user/me/"])
+def test_a_containers_limit_counts_wherever_it_is_set(system, limited):
+    write(system, "proc/self/cgroup", "1:cpu:/x\n0::/user/me\n")
+    write(system, f"sys/fs/cgroup/{limited}memory.max", str(4 * GIB))
+    write(system, f"sys/fs/cgroup/{limited}memory.current", str(3 * GIB))
+    write(system, f"sys/fs/cgroup/{limited}memory.stat", f"anon 7\ninactive_file {GIB}\n")
+    assert available_bytes(system) == 2 * GIB
+
+
+def test_control_groups_of_version_1(system):
+    write(system, "proc/self/cgroup", "3:cpu,cpuacct:/x\n5:memory:/docker/abc\n")
+    folder = "sys/fs/cgroup/memory/docker/abc"
+    write(system, f"{folder}/memory.limit_in_bytes", str(2 * GIB))
+    write(system, f"{folder}/memory.usage_in_bytes", str(GIB))
+    write(system, f"{folder}/memory.stat", "cache 5\n")
+    write(system, "sys/fs/cgroup/memory/memory.limit_in_bytes", str((1 << 63) - 4096))
+    assert available_bytes(system) == GIB
+
+
+def test_this_machine_has_some():
+    assert available_bytes() > 0
