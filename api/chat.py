@@ -61,7 +61,8 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
         prompt, n_dropped = await fitting_prompt(
             conversation, lambda rest: _render(run, body, rest), runner.count, n_ctx
         )
-        log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
+        if n_dropped:
+            log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
         return prompt
 
     async with aclosing(run.events(prompt, shorten=shorten)) as events:

@@ -298,7 +298,7 @@ class Manager:
         )
 
     def _note_death(self, model: Loaded) -> None:
-        if model.runner is not None and not model.runner.alive:
+        if model.runner is not None and not model.runner.alive and not model.unloading:
             starts = self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE + 1))
             starts.append(time.monotonic())
             log.warning("the runner of %s has died", model.name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 PATIENCE = 3.0  # what a step may take, in steps that only decode
+LONGEST_S = 1.0  # what it may take in any case: so soon an abort is seen, and a newcomer
 FIRST_GUESS = 64
 LEAST = 16
 _WEIGHT = 0.2
 
 
 class Pace:
-    """Learns from steps how long decoding and a prompt's token take, and keeps steps even.
+    """Learns from steps how long decoding and a prompt's token take, and keeps steps short and even.
 
     A stream that decodes waits for a newcomer's prompt at most ``PATIENCE`` times as long as for its own token. Only
     time depends on what is learned here, never a result.
@@ -29,10 +30,13 @@ class Pace:
 
     def prompt_tokens(self, n_decoding: int) -> int:
         """How many tokens of prompts a step may take on beside ``n_decoding`` sequences, at least ``LEAST``."""
-        decode = self._decode_time(n_decoding)
-        if not decode or not self._token:
+        if not self._token:
             return FIRST_GUESS
-        return max(LEAST, int((PATIENCE - 1) * decode / self._token))
+        seconds = LONGEST_S
+        if n_decoding:
+            decode = self._decode_time(n_decoding)
+            seconds = min(seconds, (PATIENCE - 1) * decode) if decode else FIRST_GUESS * self._token
+        return max(LEAST, int(seconds / self._token))
 
     def _decode_time(self, n: int) -> float:
         """Of a step with ``n`` sequences, or with the nearest number that has been seen."""

@@ -66,9 +66,7 @@ class Scheduler:
         prompts = [seq for seq in self.running if seq.n_behind > 1]
         for seq in [seq for seq in self.running if seq.n_behind == 1]:
             self._plan(plan, seq, 1 + len(seq.draft))
-        budget = self.token_budget - sum(n for _, n in plan)
-        if plan:
-            budget = min(budget, self.pace.prompt_tokens(len(plan)))
+        budget = min(self.token_budget - sum(n for _, n in plan), self.pace.prompt_tokens(len(plan)))
         for seq, n in _shares(self._apart(prompts), budget):
             self._plan(plan, seq, n)
         return plan

@@ -1,6 +1,6 @@
 """How much prompt goes beside running streams, from made-up times."""
 
-from gristmill.runtime.pace import FIRST_GUESS, LEAST, PATIENCE, Pace
+from gristmill.runtime.pace import FIRST_GUESS, LEAST, LONGEST_S, PATIENCE, Pace
 
 
 def learned(decode_s, token_s, n_decoding=4):
@@ -12,7 +12,7 @@ def learned(decode_s, token_s, n_decoding=4):
 
 
 def test_nothing_known_gives_a_careful_guess():
-    assert Pace().prompt_tokens(1) == FIRST_GUESS
+    assert Pace().prompt_tokens(0) == Pace().prompt_tokens(1) == FIRST_GUESS
 
 
 def test_a_step_takes_no_longer_than_the_streams_patience():
@@ -38,3 +38,8 @@ def test_prompts_alone_teach_too_and_one_slow_step_changes_little():
     pace.observe(0, 512, 512 * 0.0004)
     pace.observe(4, 0, 0.100)
     assert before <= pace.prompt_tokens(4) < 4 * before
+
+
+def test_a_prompt_alone_takes_what_a_second_holds():
+    assert abs(learned(decode_s=0.010, token_s=0.0004).prompt_tokens(0) * 0.0004 - LONGEST_S) < 0.1
+    assert learned(decode_s=5.0, token_s=0.5).prompt_tokens(0) == LEAST

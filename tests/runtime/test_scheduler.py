@@ -9,7 +9,7 @@ from gristmill.runtime.sequence import Sequence
 
 class FixedPace:
     def prompt_tokens(self, n_decoding):
-        return 10
+        return 10 if n_decoding else 1000
 
 
 def make(n_pages=100, page_size=4, budget=20, max_running=8):
