@@ -11,7 +11,7 @@ from aiohttp import web
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
 
-from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .output import json_response
 from .schema import ChatRequest, Message
 from .service import SERVICE, read_request, required, single_quoted
@@ -42,7 +42,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     for message in messages:
         refuse_images(message.images, run.target)
-    check_format(body)
+    grammar = await read_format(body, run.service.grammars)
     facts = run.target.facts
     prompt = await render_chat(
         run.service.renderer,
@@ -57,7 +57,7 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     if body.debug_render_only:
         yield await run.rendered(prompt, message={"role": "", "content": ""})
         return
-    async with aclosing(run.events(prompt)) as events:
+    async with aclosing(run.events(prompt, grammar=grammar)) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
                 if event.text:

@@ -15,6 +15,8 @@ import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, cut
 from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.grammar.checker import GrammarChecker
+from gristmill.runtime.params import Grammar
 from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
@@ -36,13 +38,24 @@ def check_supported(body: RunRequest) -> None:
         raise InvalidRequest("logprobs: not supported by this version")
 
 
-def check_format(body: RunRequest) -> None:
-    """Raises InvalidRequest for a ``format``; only when text is to be generated, so that loading succeeds."""
-    if body.format not in (None, ""):
-        if body.format != "json" and not isinstance(body.format, dict):
-            shown = msgspec.json.encode(body.format).decode()
-            raise InvalidRequest(f'invalid format: {cut(shown)}; expected "json" or a valid JSON Schema object')
-        raise InvalidRequest("format: structured output is not supported by this version")
+async def read_format(body: RunRequest, grammars: GrammarChecker) -> Grammar | None:
+    """What ``format`` asks for; only when text is to be generated, so that loading succeeds.
+
+    Raises InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
+    """
+    if body.format is None or body.format == "":
+        return None
+    encoded = msgspec.json.encode(body.format).decode()
+    if body.format == "json":
+        return Grammar("json")
+    if not isinstance(body.format, dict):
+        raise InvalidRequest(f'invalid format: {cut(encoded)}; expected "json" or a valid JSON Schema object')
+    grammar = Grammar("json_schema", encoded)
+    try:
+        await grammars.check(grammar)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"format: {error}") from None
+    return grammar
 
 
 def check_think(body: RunRequest, target: Target) -> bool | str | None:
@@ -116,10 +129,10 @@ class Run:
             yield lease
 
     async def events(
-        self, prompt: str, context: list[int] | None = None
+        self, prompt: str, context: list[int] | None = None, grammar: Grammar | None = None
     ) -> AsyncGenerator[tuple[Piece | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took."""
-        sampling = sampling_options(self.options)
+        sampling = sampling_options(self.options, grammar)
         async with self.lease() as lease:
             answer = lease.runner.submit(prompt, sampling, context=context)
             async with contextlib.aclosing(answer):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gristmill.runtime.errors import InvalidRequest
-from gristmill.runtime.params import Sampling
+from gristmill.runtime.params import Grammar, Sampling
 
 from .settings import Settings
 from .store.parameters import PARAMETERS, check_parameters
@@ -65,7 +65,7 @@ def load_options(options: Mapping[str, Any], settings: Settings, trained_context
     )
 
 
-def sampling_options(options: Mapping[str, Any]) -> Sampling:
+def sampling_options(options: Mapping[str, Any], grammar: Grammar | None = None) -> Sampling:
     """How tokens are drawn. Raises InvalidRequest for numbers no sampler can use; others are clamped."""
     values: dict[str, Any] = {}
     for name in ("temperature", "top_p", "min_p", "typical_p"):
@@ -88,7 +88,7 @@ def sampling_options(options: Mapping[str, Any]) -> Sampling:
         values["seed"] = options["seed"]
     if "stop" in options:
         values["stop"] = tuple(options["stop"])
-    return Sampling(**values)
+    return Sampling(grammar=grammar, **values)
 
 
 def _finite(name: str, value: float) -> float:

@@ -17,6 +17,7 @@ import torch
 from .detokenize import TextStream
 from .errors import GristmillError, InvalidRequest
 from .events import Event, Failed, Finished, FinishReason, Piece
+from .grammar.compiler import Compiler
 from .pages import PagePool
 from .params import Sampling, Usage
 from .sampling import Sampler
@@ -57,6 +58,7 @@ class Engine:
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self._top_k = forward.model.ops.top_k
+        self._grammars = Compiler(tokenizer, forward.model.ops.masked)
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size)
         self.scheduler = Scheduler(self.pool, n_ctx=n_ctx, token_budget=token_budget, max_running=max_running)
         self._inbox: queue.SimpleQueue[Sequence | int | None] = queue.SimpleQueue()
@@ -69,7 +71,7 @@ class Engine:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
 
         Raises InvalidRequest for ids outside the vocabulary, an empty prompt, and one that leaves no room in
-        the context; such a request has no events.
+        the context, and for a grammar that cannot be used; such a request has no events.
         """
         tokens = self._tokenize(prompt, context)
         limit = sampling.max_tokens if sampling.max_tokens > 0 else 10 * self.n_ctx
@@ -81,6 +83,7 @@ class Engine:
             sampling=sampling,
             sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
             text=TextStream(self.tokenizer.stream(), sampling.stop),
+            matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
         )
         self._inbox.put(sequence)
 
@@ -134,14 +137,17 @@ class Engine:
     def _sample(self, seq: Sequence, logits: torch.Tensor) -> list[Event]:
         seq.prompt_done_ns = seq.prompt_done_ns or time.monotonic_ns()
         try:
-            token = seq.sampler(logits[: self.tokenizer.n_vocab], seq.tokens)
+            logits = logits[: self.tokenizer.n_vocab]
+            token = seq.sampler(seq.matcher.masked(logits) if seq.matcher else logits, seq.tokens)
+            if token in self.tokenizer.eog_ids:
+                return self._finish(seq, "stop")
+            if seq.matcher:
+                seq.matcher.accept(token)
         except GristmillError as error:
             return [self._fail(seq, str(error))]
-        if token in self.tokenizer.eog_ids:
-            return self._finish(seq, "stop")
         seq.append(token)
         events: list[Event] = [Piece(id=seq.id, text=seq.text.push(token), tokens=[token])]
-        if seq.text.stopped or seq.n_repeats > MAX_REPEATS:
+        if seq.text.stopped or seq.n_repeats > MAX_REPEATS or (seq.matcher and seq.matcher.stopped):
             return events + self._finish(seq, "stop")
         if seq.n_output >= seq.max_tokens or len(seq.tokens) >= self.n_ctx:
             return events + self._finish(seq, "length")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .detokenize import TextStream
+from .grammar.matcher import Matcher
 from .params import Sampling
 from .sampling import Sampler
 
@@ -24,6 +25,7 @@ class Sequence:
     sampling: Sampling
     sampler: Sampler
     text: TextStream
+    matcher: Matcher | None = None
     n_computed: int = 0
     pages: list[int] = field(default_factory=list)
     started_ns: int = 0

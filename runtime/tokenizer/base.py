@@ -74,6 +74,11 @@ class Tokenizer(ABC):
                 at_start = False
         return self._with_bos_eos(ids, parse_special) if add_special else ids
 
+    def encode_inside(self, text: str) -> list[int]:
+        """Token ids of ordinary ``text`` that stands behind other text: nothing special in it, no space before it."""
+        text = _SURROGATES.sub("\ufffd", text)
+        return self._encode_text(text, at_start=False) if text else []
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of ``ids``. Raises InvalidRequest for an id outside the vocabulary.
 
@@ -95,6 +100,10 @@ class Tokenizer(ABC):
         if data is None:
             data = self._bytes[token_id] = self._make_bytes(token_id)
         return data
+
+    def all_bytes(self) -> list[bytes]:
+        """The bytes of every token, control tokens spelled out. Made anew each time: tens of MB at the largest."""
+        return [self._make_bytes(token_id) for token_id in range(self.n_vocab)]
 
     def piece(self, token_id: int) -> str:
         """The vocabulary's own text. Raises InvalidRequest for an id outside the vocabulary."""

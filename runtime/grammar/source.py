@@ -1,0 +1,90 @@
+"""A ``Grammar`` in the form that llguidance compiles, and its errors in words for users."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from ..errors import InvalidRequest
+from ..params import Grammar
+from .finite import has_finite_value
+from .limits import MAX_SCHEMA_BYTES, check_lark, check_pattern, check_schema
+
+# White space is bounded, or a model that likes it never gets to the next value.
+_OPTIONS: Any = {"whitespace_pattern": r"[ ]|\n{1,2}[ \t]{0,20}", "lenient": False, "coerce_one_of": False}
+_MAX_STATES = 50_000  # of an automaton, 1 to 2 KB each
+_MAX_REASON = 200
+
+
+def compile_grammar(tokenizer: LLTokenizer, grammar: Grammar) -> LLMatcher:
+    """``grammar`` at its beginning; copies of it share what was compiled. Takes milliseconds for what people write.
+
+    Raises InvalidRequest, which names the keyword or place, for what is malformed, not supported, over a limit, or
+    allows no output at all.
+    """
+    limits = LLParserLimits(max_lexer_states=_MAX_STATES, verbose_errors=False)
+    matcher = LLMatcher(tokenizer, _source(grammar), log_level=0, limits=limits)
+    if matcher.is_error():
+        raise InvalidRequest(reason(matcher.get_error()))
+    trial = matcher.deep_copy()
+    trial.compute_bitmask()
+    if trial.is_error():
+        raise InvalidRequest(reason(trial.get_error()))
+    return matcher
+
+
+def reason(error: str) -> str:
+    """One line for what llguidance says, without its stack traces and drawings."""
+    lines = [line.strip() for line in error.splitlines()]
+    text = lines[0] if lines else ""
+    keys = re.fullmatch(r"Unimplemented keys: \[(.*)\]", text)
+    if keys:
+        several = "," in keys[1]
+        return f"keyword{'s' if several else ''} {keys[1]} {'are' if several else 'is'} not supported"
+    if "NoExtension" in text:
+        return "no output is valid"
+    if text.startswith("Unsatisfiable schema"):
+        return _cut("schema has no valid value" + text.removeprefix("Unsatisfiable schema"))
+    if text.startswith("panic") or re.search("too (big|large|many|complex)|fuel|precomputation|Current row", text):
+        return _cut(f"too complex: {text.removeprefix('panic: ')}")
+    if "regex parse error" in text:
+        what = next((line for line in lines if line.startswith("error:")), "error: syntax")
+        return _cut("invalid pattern:" + what.removeprefix("error:"))
+    return _cut(text[:1].lower() + text[1:])
+
+
+def _source(grammar: Grammar) -> str:
+    if grammar.kind == "lark":
+        check_lark(grammar.text)
+        return LLMatcher.grammar_from_lark(grammar.text)
+    if grammar.kind == "regex":
+        check_pattern(grammar.text)
+        return LLMatcher.grammar_from_regex(grammar.text)
+    schema = {"type": "object"} if grammar.kind == "json" else _schema(grammar.text)
+    return LLMatcher.grammar_from_json_schema(msgspec.json.encode(schema).decode(), overrides=_OPTIONS)
+
+
+def _schema(text: str) -> dict[str, Any]:
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise InvalidRequest(f"schema of {len(text)} characters is over the limit of {MAX_SCHEMA_BYTES}")
+    try:
+        schema = msgspec.json.decode(text)
+    except RecursionError:
+        raise InvalidRequest("schema is nested too deep") from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise InvalidRequest("schema is not valid JSON") from None
+    if not isinstance(schema, dict):
+        raise InvalidRequest("a schema must be a JSON object")
+    schema.pop("x-guidance", None)  # would switch off what ``_OPTIONS`` says, and refusals
+    check_schema(schema)
+    if not has_finite_value(schema):
+        raise InvalidRequest("schema has no valid value: what is required contains itself")
+    return schema
+
+
+def _cut(text: str) -> str:
+    text = ascii(text)[1:-1].replace("\\'", "'").replace("\\\\", "\\")
+    return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 3] + "..."
