@@ -40,9 +40,9 @@ class GrammarChecker:
             raise InvalidRequest("too complex: compiling needs too much memory") from None
         except NotStarted as error:
             raise GristmillError(str(error)) from None
-        error = msgspec.json.decode(body, type=Answer).error
-        if error is not None:
-            raise InvalidRequest(error)
+        answer = msgspec.json.decode(body, type=Answer)
+        if answer.error is not None:
+            raise InvalidRequest(answer.error)
         if len(grammar.text) <= MAX_REMEMBERED_CHARACTERS:
             self._good[grammar] = None
             if len(self._good) > MAX_REMEMBERED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -35,8 +34,6 @@ class Compiler:
         self._tokenizer, self._masked = tokenizer, masked
         self._lock = threading.Lock()
         self._kept: OrderedDict[Grammar, LLMatcher] = OrderedDict()
-        # One thread: masks take microseconds, and the cores are the model's.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="grammar")
 
     def matcher(self, grammar: Grammar) -> Matcher:
         """A new matcher at the beginning of ``grammar``. Raises InvalidRequest, see ``compile_grammar``."""
@@ -49,7 +46,7 @@ class Compiler:
                     raise InvalidRequest(f"grammar: {error}") from None
                 self._keep(grammar, native)
             self._kept.move_to_end(grammar)
-            return Matcher(native.deep_copy(), self._native_tokenizer.vocab_size, self._executor, self._masked)
+            return Matcher(native.deep_copy(), self._native_tokenizer.vocab_size, self._masked)
 
     @property
     def n_kept(self) -> int:

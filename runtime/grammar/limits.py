@@ -17,6 +17,7 @@ MAX_DEPTH = 64
 MAX_REFERRED_DEPTH = 1000
 MAX_NODES = 50_000
 MAX_TEXT = 64 << 10  # of one string in a schema, and of a Lark grammar
+MAX_OPTIONAL = 400  # properties of one object; with more, too many could come next
 MAX_PATTERN = 4 << 10
 MAX_GROUPS = 64
 MAX_REPEAT = 1000
@@ -64,6 +65,8 @@ def check_lark(text: str) -> None:
     """Raises InvalidRequest for a Lark grammar that is over a limit."""
     if len(text) > MAX_TEXT:
         raise InvalidRequest(f"grammar of {len(text)} characters is over the limit of {MAX_TEXT}")
+    if "%llguidance" in text:
+        raise InvalidRequest("grammar: the statement %llguidance is not supported")
     if text.count(":") > MAX_RULES:
         raise InvalidRequest(f"grammar has more than {MAX_RULES} rules")
     if text.count("ref") > MAX_LARK_REFERENCES and "%json" in text:
@@ -115,6 +118,11 @@ def _containers(schema: Any) -> tuple[list[Any], list[int]]:
 
 
 def _check_keywords(container: dict[str, Any]) -> None:
+    properties, required = container.get("properties"), container.get("required")
+    if isinstance(properties, dict) and len(properties) > MAX_OPTIONAL:
+        needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+        if len(properties.keys() - needed) > MAX_OPTIONAL:
+            raise InvalidRequest(f'schema: "properties" has more than {MAX_OPTIONAL} names that are not in "required"')
     if isinstance(container.get("pattern"), str):
         check_pattern(container["pattern"])
     if isinstance(container.get("patternProperties"), dict):

@@ -1,13 +1,17 @@
 """One sequence's place in its grammar, and the mask of what may come next.
 
-The mask depends only on the tokens so far. So a helper thread computes it (without the interpreter lock) while the
-model computes the logits that it will be applied to.
+The mask depends only on the tokens so far. A helper thread computes it, without the interpreter lock. Mostly that
+takes less time than a thread switch during the model's forward pass would cost, so who asks waits for a moment. What
+takes longer goes on beside the forward pass, and what does not end is given up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 Masked = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+WAIT_S = 0.0005  # for a mask, before the forward pass: ten times what one takes
+MASK_TIMEOUT_S = 2.0
+
 
 class Matcher:
     """Belongs to one sequence and one thread; what was compiled is shared with other matchers.
@@ -28,11 +35,11 @@ class Matcher:
     GristmillError where the grammar came to a dead end or grew over its limits; that cannot be mended.
     """
 
-    def __init__(self, native: LLMatcher, n_vocab: int, executor: Executor, masked: Masked):
+    def __init__(self, native: LLMatcher, n_vocab: int, masked: Masked):
         """``n_vocab`` is the native tokenizer's; ``masked`` the operator of ``kernels.Ops``."""
-        self._native, self._executor, self._masked = native, executor, masked
+        self._native, self._masked = native, masked
         self.bits = torch.zeros(-(-n_vocab // 32), dtype=torch.int32)
-        self._pending: Future[None] | None = None
+        self._helper = _Helper(native, self.bits)
         self.accepting = self.stopped = False
         self._moved()
 
@@ -58,26 +65,52 @@ class Matcher:
             raise self._error()
         self._moved()
 
-    def forced(self) -> list[int]:
-        """Tokens that must come next, for the grammar leaves no other text; often none."""
-        self._settle()
-        tokens: list[int] = self._native.compute_ff_tokens()
-        return tokens
-
     def _moved(self) -> None:
-        # While the helper thread works, the native matcher must not be asked anything.
+        # While the helper works, the native matcher must not be asked anything.
         self.accepting, self.stopped = self._native.is_accepting(), self._native.is_stopped()
-        self._pending = self._executor.submit(self._compute)
-
-    def _compute(self) -> None:
-        self._native.unsafe_compute_mask_ptr(self.bits.data_ptr(), self.bits.nbytes)
+        self._helper.begin()
+        self._helper.wait(WAIT_S)
 
     def _settle(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        if not self._helper.wait(MASK_TIMEOUT_S):
+            raise GristmillError("the grammar is too complex: what may come next takes too long to find")
         if self._native.is_error():
             raise self._error()
 
     def _error(self) -> GristmillError:
         return GristmillError(f"the output came to a dead end in its grammar: {reason(self._native.get_error())}")
+
+
+class _Helper:
+    """A thread that computes masks into ``bits`` when it is asked to, and ends with its matcher.
+
+    Each matcher has one of its own: a mask that does not come ends that sequence and holds up no other.
+    """
+
+    def __init__(self, native: LLMatcher, bits: torch.Tensor):
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._busy = False
+        arguments = (native, bits, self._asked, self._answers)
+        threading.Thread(target=_compute_masks, args=arguments, name="grammar", daemon=True).start()
+        weakref.finalize(self, self._asked.put, False)
+
+    def begin(self) -> None:
+        self._asked.put(True)
+        self._busy = True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the mask is there, at the latest after ``timeout_s``."""
+        if self._busy:
+            with contextlib.suppress(queue.Empty):
+                self._answers.get(timeout=timeout_s)
+                self._busy = False
+        return not self._busy
+
+
+def _compute_masks(
+    native: LLMatcher, bits: torch.Tensor, asked: queue.SimpleQueue[bool], answers: queue.SimpleQueue[None]
+) -> None:
+    while asked.get():
+        native.unsafe_compute_mask_ptr(bits.data_ptr(), bits.nbytes)
+        answers.put(None)

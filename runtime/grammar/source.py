@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Any
 
 import msgspec
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
 from ..errors import InvalidRequest
 from ..params import Grammar
@@ -14,9 +15,13 @@ from .finite import has_finite_value
 from .limits import MAX_SCHEMA_BYTES, check_lark, check_pattern, check_schema
 
 # White space is bounded, or a model that likes it never gets to the next value.
-_OPTIONS: Any = {"whitespace_pattern": r"[ ]|\n{1,2}[ \t]{0,20}", "lenient": False, "coerce_one_of": False}
+_OPTIONS = {"whitespace_pattern": r"[ ]|\n{1,2}[ \t]{0,20}", "lenient": False, "coerce_one_of": False}
+# Else each mask would first look for all text that must follow: seconds, where a pattern repeats its repeats.
+_NO_FORCING = '\n%llguidance {"no_forcing": true}'
 _MAX_STATES = 50_000  # of an automaton, 1 to 2 KB each
 _MAX_REASON = 200
+_N_WALKS, _WALK_TOKENS = 4, 48
+_IN_SCHEMA = "at 1(8): failed to compile JSON schema: "
 
 
 def compile_grammar(tokenizer: LLTokenizer, grammar: Grammar) -> LLMatcher:
@@ -26,7 +31,8 @@ def compile_grammar(tokenizer: LLTokenizer, grammar: Grammar) -> LLMatcher:
     allows no output at all.
     """
     limits = LLParserLimits(max_lexer_states=_MAX_STATES, verbose_errors=False)
-    matcher = LLMatcher(tokenizer, _source(grammar), log_level=0, limits=limits)
+    source = LLMatcher.grammar_from_lark(_lark(grammar) + _NO_FORCING)
+    matcher = LLMatcher(tokenizer, source, log_level=0, limits=limits)
     if matcher.is_error():
         raise InvalidRequest(reason(matcher.get_error()))
     trial = matcher.deep_copy()
@@ -36,10 +42,36 @@ def compile_grammar(tokenizer: LLTokenizer, grammar: Grammar) -> LLMatcher:
     return matcher
 
 
+def try_grammar(matcher: LLMatcher) -> None:
+    """Draws some output that fits, for some of what a grammar costs shows only then. Always draws the same.
+
+    ``matcher`` is of ``vocabulary.trial_tokenizer``. Raises InvalidRequest where the grammar comes to a dead end.
+    """
+    rng = random.Random(0)
+    for _ in range(_N_WALKS):
+        walker = matcher.deep_copy()
+        for _ in range(_WALK_TOKENS):
+            bits = int.from_bytes(walker.compute_bitmask(), "little") & ~1  # without the end
+            if walker.is_error():
+                raise InvalidRequest(reason(walker.get_error()))
+            if not bits:
+                break
+            if not walker.consume_token(_some_bit(bits, rng)):
+                raise InvalidRequest(reason(walker.get_error()))
+
+
+def _some_bit(bits: int, rng: random.Random) -> int:
+    """The place of a set bit: the first at or after a random one, else the first of all."""
+    start = rng.randrange(bits.bit_length())
+    rest = bits >> start
+    return start + (rest & -rest).bit_length() - 1
+
+
 def reason(error: str) -> str:
     """One line for what llguidance says, without its stack traces and drawings."""
     lines = [line.strip() for line in error.splitlines()]
     text = lines[0] if lines else ""
+    text = text.removeprefix(_IN_SCHEMA)
     keys = re.fullmatch(r"Unimplemented keys: \[(.*)\]", text)
     if keys:
         several = "," in keys[1]
@@ -56,15 +88,16 @@ def reason(error: str) -> str:
     return _cut(text[:1].lower() + text[1:])
 
 
-def _source(grammar: Grammar) -> str:
+def _lark(grammar: Grammar) -> str:
+    """``grammar`` as one in Lark, whose dialect has schemas and regular expressions in it."""
     if grammar.kind == "lark":
         check_lark(grammar.text)
-        return LLMatcher.grammar_from_lark(grammar.text)
+        return grammar.text
     if grammar.kind == "regex":
         check_pattern(grammar.text)
-        return LLMatcher.grammar_from_regex(grammar.text)
+        return f"start: /{regex_to_lark(grammar.text)}/" if grammar.text else 'start: ""'
     schema = {"type": "object"} if grammar.kind == "json" else _schema(grammar.text)
-    return LLMatcher.grammar_from_json_schema(msgspec.json.encode(schema).decode(), overrides=_OPTIONS)
+    return "start: %json " + msgspec.json.encode(schema | {"x-guidance": _OPTIONS}).decode()
 
 
 def _schema(text: str) -> dict[str, Any]:
@@ -78,7 +111,6 @@ def _schema(text: str) -> dict[str, Any]:
         raise InvalidRequest("schema is not valid JSON") from None
     if not isinstance(schema, dict):
         raise InvalidRequest("a schema must be a JSON object")
-    schema.pop("x-guidance", None)  # would switch off what ``_OPTIONS`` says, and refusals
     check_schema(schema)
     if not has_finite_value(schema):
         raise InvalidRequest("schema has no valid value: what is required contains itself")

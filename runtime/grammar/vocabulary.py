@@ -13,50 +13,38 @@ if TYPE_CHECKING:
 
 
 class _Adapter:
-    """What llguidance asks of a tokenizer. It calls it where the grammar leaves only one text."""
+    """What llguidance asks of a tokenizer."""
 
-    def __init__(self, tokenizer: Tokenizer):
-        self._tokenizer = tokenizer
-        self.tokens = tokenizer.all_bytes()
-        hidden = tokenizer.vocabulary.ids_of(TokenKind.CONTROL, TokenKind.UNKNOWN)
-        self.special_token_ids = sorted({*hidden, *tokenizer.control_tokens.values()})
-        self.bos_token_id = tokenizer.bos_id
-        # A token beyond the vocabulary where nothing ends a generation: then only a complete grammar does.
-        self.eos_token_ids = sorted(tokenizer.eog_ids) or [tokenizer.n_vocab]
-        self.eos_token_id = self.eos_token_ids[0]
-        if not tokenizer.eog_ids:
-            self.tokens.append(b"")
-            self.special_token_ids.append(tokenizer.n_vocab)
-        self._by_bytes = {data: token_id for token_id, data in enumerate(self.tokens) if len(data) == 1}
+    def __init__(self, tokens: list[bytes], special: set[int], ends: list[int], bos_id: int | None):
+        self.tokens, self.special_token_ids = tokens, sorted(special)
+        self.eos_token_id, self.bos_token_id = ends[0], bos_id
+        self.eos_token_ids = ends
 
     def __call__(self, data: bytes) -> list[int]:
-        """Ids whose bytes are exactly ``data``, as the model has learned to write it, else byte by byte.
-
-        An algorithm that changes text (lower case) or lacks a character would not give these bytes.
-        """
-        ids = self._tokenizer.encode_inside(data.decode("utf-8", errors="replace"))
-        if b"".join(self.tokens[token_id] for token_id in ids) == data:
-            return ids
-        return [self._by_bytes[data[i : i + 1]] for i in range(len(data)) if data[i : i + 1] in self._by_bytes]
+        return []  # asked only for texts that a grammar forces, and that is switched off
 
 
 def native_tokenizer(tokenizer: Tokenizer) -> LLTokenizer:
     """Takes 0.15 s for 49,000 tokens, 1.2 s for 262,000. Control tokens are never allowed, but those that end."""
-    adapter = _Adapter(tokenizer)
+    tokens = tokenizer.all_bytes()
+    hidden = tokenizer.vocabulary.ids_of(TokenKind.CONTROL, TokenKind.UNKNOWN)
+    special = {*hidden, *tokenizer.control_tokens.values(), *tokenizer.eog_ids}
+    if not tokenizer.eog_ids:  # one beyond the vocabulary stands in: then only a complete grammar ends a generation
+        special.add(len(tokens))
+        tokens.append(b"<end>")
+    ends = sorted(tokenizer.eog_ids) or [len(tokens) - 1]
+    return _build(_Adapter(tokens, special, ends, tokenizer.bos_id))
+
+
+def trial_tokenizer() -> LLTokenizer:
+    """A vocabulary to try grammars without a model: an end (id 0), the bytes, and all pairs of ASCII characters.
+
+    Pairs, because a mask looks as many bytes ahead as tokens have.
+    """
+    singles = [bytes([byte]) for byte in range(256)]
+    pairs = [bytes([one, two]) for one in range(32, 127) for two in range(32, 127)]
+    return _build(_Adapter([b"<end>", *singles, *pairs], {0}, [0], None))
+
+
+def _build(adapter: _Adapter) -> LLTokenizer:
     return LLTokenizer(TokenizerWrapper(adapter), n_vocab=len(adapter.tokens), eos_token=adapter.eos_token_ids)
-
-
-def byte_tokenizer() -> LLTokenizer:
-    """A vocabulary of the 256 bytes and an end: grammars can be tried without a model."""
-    adapter = _Bytes()
-    return LLTokenizer(TokenizerWrapper(adapter), n_vocab=len(adapter.tokens), eos_token=adapter.eos_token_id)
-
-
-class _Bytes:
-    def __init__(self) -> None:
-        self.tokens = [*(bytes([byte]) for byte in range(256)), b"<end>"]
-        self.eos_token_id = 256
-        self.special_token_ids, self.bos_token_id = [256], None
-
-    def __call__(self, data: bytes) -> list[int]:
-        return list(data)

@@ -74,11 +74,6 @@ class Tokenizer(ABC):
                 at_start = False
         return self._with_bos_eos(ids, parse_special) if add_special else ids
 
-    def encode_inside(self, text: str) -> list[int]:
-        """Token ids of ordinary ``text`` that stands behind other text: nothing special in it, no space before it."""
-        text = _SURROGATES.sub("\ufffd", text)
-        return self._encode_text(text, at_start=False) if text else []
-
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of ``ids``. Raises InvalidRequest for an id outside the vocabulary.
 
