@@ -119,10 +119,12 @@ def _containers(schema: Any) -> tuple[list[Any], list[int]]:
 
 def _check_keywords(container: dict[str, Any]) -> None:
     properties, required = container.get("properties"), container.get("required")
-    if isinstance(properties, dict) and len(properties) > MAX_OPTIONAL:
-        needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
-        if len(properties.keys() - needed) > MAX_OPTIONAL:
-            raise InvalidRequest(f'schema: "properties" has more than {MAX_OPTIONAL} names that are not in "required"')
+    needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+    fewest = container.get("minProperties")
+    if isinstance(fewest, int) and fewest > max(1, len(needed)):  # the same name twice would count as two
+        raise InvalidRequest('keyword "minProperties" is not supported beyond the number of required properties')
+    if isinstance(properties, dict) and len(properties.keys() - needed) > MAX_OPTIONAL:
+        raise InvalidRequest(f'schema: "properties" has more than {MAX_OPTIONAL} names that are not in "required"')
     if isinstance(container.get("pattern"), str):
         check_pattern(container["pattern"])
     if isinstance(container.get("patternProperties"), dict):

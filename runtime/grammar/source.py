@@ -14,8 +14,14 @@ from ..params import Grammar
 from .finite import has_finite_value
 from .limits import MAX_SCHEMA_BYTES, check_lark, check_pattern, check_schema
 
-# White space is bounded, or a model that likes it never gets to the next value.
-_OPTIONS = {"whitespace_pattern": r"[ ]|\n{1,2}[ \t]{0,20}", "lenient": False, "coerce_one_of": False}
+# White space is bounded, or a model that likes it never gets to the next value. Escapes that a character does not
+# need are out: "\\u0061" would be a property "a" that is not held to the schema of "a".
+_OPTIONS = {
+    "whitespace_pattern": r"[ ]|\n{1,2}[ \t]{0,20}",
+    "json_allowed_escapes": '"\\bfnrt',
+    "lenient": False,
+    "coerce_one_of": False,
+}
 # Else each mask would first look for all text that must follow: seconds, where a pattern repeats its repeats.
 _NO_FORCING = '\n%llguidance {"no_forcing": true}'
 _MAX_STATES = 50_000  # of an automaton, 1 to 2 KB each

@@ -58,6 +58,7 @@ REFUSED = {
     "true": "a schema must be a JSON object",
     '{"a":': "schema is not valid JSON",
     '{"a": NaN}': "schema is not valid JSON",
+    '{"type": "object", "minProperties": 2}': 'keyword "minProperties" is not supported beyond',
     # depth, references
     nested("items", 10_000): "schema is nested",
     nested("items", 64): "schema is nested more than 64 levels deep",
@@ -144,6 +145,31 @@ ALLOWED = [
 @pytest.mark.parametrize("schema", ALLOWED, ids=lambda schema: json.dumps(schema)[:60])
 def test_schemas_that_are_not(schema):
     compile_grammar(TOKENIZER, schema_grammar(schema))
+
+
+@pytest.mark.parametrize(
+    ("schema", "document", "fits"),
+    [
+        ({"properties": {"a": {"type": "null"}}, "type": "object"}, '{"a":null,"b":1}', True),
+        ({"properties": {"a": {"type": "null"}}, "type": "object"}, '{"a":1}', False),
+        ({"properties": {"a": {"type": "null"}}, "type": "object"}, r'{"\u0061":1}', False),
+        ({"properties": {"/": {"type": "null"}}, "type": "object"}, r'{"\/":1}', False),
+        ({"properties": {"a": {"type": "null"}}, "type": "object"}, '{"a":null,"a":1}', False),
+        ({"properties": {'a"\n': {"type": "null"}}, "type": "object"}, r'{"a\"\n":null}', True),
+        ({"type": "object", "minProperties": 1}, "{}", False),
+        ({"type": "object", "required": ["a", "b"], "minProperties": 2}, '{"a":1,"b":1}', True),
+        ({"type": "string", "maxLength": 2}, '"🙂é"', True),
+        ({"type": "string", "maxLength": 2}, '"🙂éx"', False),
+        ({"type": "string"}, r'"\ud83d"', False),
+        ({"type": "string"}, '"\n"', False),
+        ({"type": "string"}, r'"\n\"\\"', True),
+        ({"type": "integer"}, "1.5", False),
+    ],
+)
+def test_which_documents_fit(schema, document, fits):
+    matcher = compile_grammar(TOKENIZER, schema_grammar(schema))
+    taken = [matcher.consume_token(1 + byte) for byte in document.encode() if not matcher.is_stopped()]
+    assert (len(taken) == len(document.encode()) and all(taken) and matcher.is_accepting()) == fits
 
 
 @pytest.mark.parametrize(
