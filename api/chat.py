@@ -14,7 +14,7 @@ from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
 from gristmill.runtime.runner.client import Runner
 
-from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import ChatRequest, Message
@@ -49,7 +49,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
     for message in messages:
         refuse_images(message.images, run.target)
-    check_format(body)
+    grammar = await read_format(body, run.service.grammars)
     conversation = _conversation(run, messages)
     prompt = await _render(run, body, conversation)
     if body.debug_render_only:
@@ -65,7 +65,7 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
             log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
         return prompt
 
-    async with aclosing(run.events(prompt, shorten=shorten)) as events:
+    async with aclosing(run.events(prompt, grammar=grammar, shorten=shorten)) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
                 if event.text or event.logprobs:

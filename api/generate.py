@@ -12,7 +12,7 @@ from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.events import Piece
 
 from .errors import NotFound
-from .inference import Line, Run, check_completion, check_format, check_supported, check_think, needs, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import GenerateRequest
@@ -51,12 +51,12 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.suffix:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
-    check_format(body)
+    grammar = await read_format(body, run.service.grammars)
     prompt = await _prompt(run, body)
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
         return
-    async with aclosing(run.events(prompt, list(body.context))) as events:
+    async with aclosing(run.events(prompt, list(body.context), grammar)) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
                 if event.text or event.logprobs:

@@ -15,7 +15,8 @@ import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
 from gristmill.runtime.events import Finished, Piece
-from gristmill.runtime.params import Sampling
+from gristmill.runtime.grammar.checker import GrammarChecker
+from gristmill.runtime.params import Grammar, Sampling
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
@@ -38,13 +39,24 @@ def check_supported(body: RunRequest) -> None:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
 
 
-def check_format(body: RunRequest) -> None:
-    """Raises InvalidRequest for a ``format``; only when text is to be generated, so that loading succeeds."""
-    if body.format not in (None, ""):
-        if body.format != "json" and not isinstance(body.format, dict):
-            shown = msgspec.json.encode(body.format).decode()
-            raise InvalidRequest(f'invalid format: {cut(shown)}; expected "json" or a valid JSON Schema object')
-        raise InvalidRequest("format: structured output is not supported by this version")
+async def read_format(body: RunRequest, grammars: GrammarChecker) -> Grammar | None:
+    """What ``format`` asks for; only when text is to be generated, so that loading succeeds.
+
+    Raises InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
+    """
+    if body.format is None or body.format == "":
+        return None
+    encoded = msgspec.json.encode(body.format).decode()
+    if body.format == "json":
+        return Grammar("json")
+    if not isinstance(body.format, dict):
+        raise InvalidRequest(f'invalid format: {cut(encoded)}; expected "json" or a valid JSON Schema object')
+    grammar = Grammar("json_schema", encoded)
+    try:
+        await grammars.check(grammar)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"format: {error}") from None
+    return grammar
 
 
 def check_think(body: RunRequest, target: Target) -> bool | str | None:
@@ -125,7 +137,11 @@ class Run:
             yield lease
 
     async def events(
-        self, prompt: str, context: list[int] | None = None, shorten: Shorten | None = None
+        self,
+        prompt: str,
+        context: list[int] | None = None,
+        grammar: Grammar | None = None,
+        shorten: Shorten | None = None,
     ) -> AsyncGenerator[tuple[Piece | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took.
 
@@ -133,7 +149,7 @@ class Run:
         long as well; without ``truncate`` in the request, PromptTooLong is raised.
         """
         sampling = sampling_options(  # refused before anything is loaded
-            self.options, self.body, has_draft=self.target.model.draft_path is not None
+            self.options, self.body, grammar, has_draft=self.target.model.draft_path is not None
         )
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.runtime.errors import InvalidRequest
-from gristmill.runtime.params import Sampling
+from gristmill.runtime.params import Grammar, Sampling
 
 from .schema import RunRequest
 from .settings import Settings
@@ -77,7 +77,9 @@ def load_options(
     )
 
 
-def sampling_options(options: Mapping[str, Any], body: RunRequest, *, has_draft: bool = False) -> Sampling:
+def sampling_options(
+    options: Mapping[str, Any], body: RunRequest, grammar: Grammar | None = None, *, has_draft: bool = False
+) -> Sampling:
     """How tokens are drawn. Raises InvalidRequest for numbers no sampler can use; others are clamped.
 
     A model that ``has_draft`` guesses tokens unless it is told not to.
@@ -108,7 +110,7 @@ def sampling_options(options: Mapping[str, Any], body: RunRequest, *, has_draft:
         values["seed"] = options["seed"]
     if "stop" in options:
         values["stop"] = tuple(options["stop"])
-    return Sampling(**values)
+    return Sampling(grammar=grammar, **values)
 
 
 def _finite(name: str, value: float) -> float:

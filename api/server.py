@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gristmill.runtime.chat.renderer import Renderer
+from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
@@ -67,12 +68,13 @@ def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> 
         await asyncio.to_thread(store.prune)
         launcher = Launcher(keep_spare=settings.spare_runner and start_runner is None)
         manager = Manager(settings, start_runner or partial(Runner.start, launcher=launcher))
-        renderer = Renderer()
-        app[SERVICE] = Service(settings, store, manager, renderer)
+        renderer, grammars = Renderer(), GrammarChecker()
+        app[SERVICE] = Service(settings, store, manager, renderer, grammars)
         yield
         await launcher.close()
         await manager.close()
         await renderer.close()
+        await grammars.close()
 
     app.cleanup_ctx.append(service)
     return app

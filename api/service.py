@@ -1,4 +1,4 @@
-"""What the handlers share: settings, store, model manager, template renderer; and how a request finds its model."""
+"""What the handlers share: settings, store, manager, renderer, grammar checker; and how a request finds its model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiohttp import web
 from gristmill.runtime.chat.guard import TextGuard
 from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.errors import InvalidRequest
+from gristmill.runtime.grammar.checker import GrammarChecker
 
 from .body import BodyBudget, read_json, refuse_codings
 from .errors import Forbidden, NotFound, shown
@@ -41,8 +42,11 @@ class Target:
 class Service:
     """Lives as long as the server."""
 
-    def __init__(self, settings: Settings, store: Store, manager: Manager, renderer: Renderer):
-        self.settings, self.store, self.manager, self.renderer = settings, store, manager, renderer
+    def __init__(
+        self, settings: Settings, store: Store, manager: Manager, renderer: Renderer, grammars: GrammarChecker
+    ):
+        self.settings, self.store, self.manager = settings, store, manager
+        self.renderer, self.grammars = renderer, grammars
         self.bodies = BodyBudget()
         self._guards: dict[str, TextGuard] = {}
 

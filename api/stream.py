@@ -41,8 +41,8 @@ async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
         except GristmillError as error:
             return error_response(error, "application/json")
         response = web.StreamResponse(headers=_NDJSON)
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             if first is not None:
                 await _write(request, response, first)
             await _send_rest(request, response, lines)

@@ -182,7 +182,7 @@ class Soak:
         """Until nobody runs or waits, which must not take long; then everything that can be counted is counted."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_S):
-                while self.manager.n_pending or any(m.n_users or m.runner is None for m in self.manager.models):
+                while not self._is_idle():  # noqa: ASYNC110 - looked at from outside, as a client would
                     await asyncio.sleep(0.05)
         try:
             self.manager.check_integrity()

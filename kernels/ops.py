@@ -164,6 +164,10 @@ class Ops:
         """The k highest of x (n,), highest first, of equal ones the first, and their places, int64. NaN is highest."""
         return self.table.find("top_k")(x, k)
 
+    def masked(self, x: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+        """x (n,) where its bit is set, else -Inf. ``bits`` int32 (ceil(n / 32),), the lowest bit of each first."""
+        return self.table.find("masked")(x, bits)
+
     # -- whole steps -------------------------------------------------------------------------------------------
 
     def capture(self, function: Callable[[], Any]) -> Graph:

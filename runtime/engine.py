@@ -17,6 +17,7 @@ import torch
 from .detokenize import TextStream
 from .errors import GristmillError
 from .events import Event, Failed, Finished, FinishReason, Piece, TokenLogprob
+from .grammar.compiler import Compiler
 from .logprobs import token_logprob
 from .pages import PagePool
 from .params import Sampling, Usage
@@ -76,6 +77,7 @@ class Engine:
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self.read_prompt = PromptReader(tokenizer, n_ctx)
         self._top_k = forward.model.ops.top_k
+        self._grammars = Compiler(tokenizer, forward.model.ops.masked)
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size, keep=reuse_prefixes)
         self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running)
         self.speculator = Speculator(drafter or PromptLookup(), n_ctx=n_ctx, max_sequences=max_drafted)
@@ -96,7 +98,8 @@ class Engine:
     ) -> None:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
 
-        Raises what ``PromptReader`` raises; such a request has no events.
+        Raises what ``PromptReader`` raises, and InvalidRequest for a grammar that cannot be used; such a request has
+        no events.
         """
         tokens = self.read_prompt(prompt, context, sampling, truncate)
         limit = sampling.max_tokens if sampling.max_tokens > 0 else 10 * self.n_ctx
@@ -107,6 +110,7 @@ class Engine:
             sampling=sampling,
             sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
             text=TextStream(self.tokenizer.stream(), sampling.stop),
+            matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
         )
         self._inbox.put(sequence)
 
@@ -211,11 +215,13 @@ class Engine:
         """The next token, None where the sequence does not go on from here, and what there is to say."""
         seq.prompt_done_ns = seq.prompt_done_ns or time.monotonic_ns()
         try:
-            token = seq.sampler(logits, seq.tokens)
+            token = seq.sampler(seq.matcher.masked(logits) if seq.matcher else logits, seq.tokens)
+            if token in self.tokenizer.eog_ids:
+                return None, self._finish(seq, "stop")
+            if seq.matcher:
+                seq.matcher.accept(token)
         except GristmillError as error:
             return None, [self._fail(seq, str(error))]
-        if token in self.tokenizer.eog_ids:
-            return None, self._finish(seq, "stop")
         seq.append(token)
         self._n_output += 1
         piece = Piece(id=seq.id, text=seq.text.push(token), tokens=[token], logprobs=self._logprobs(seq, logits, token))
@@ -228,7 +234,7 @@ class Engine:
         return token, [piece]
 
     def _ends(self, seq: Sequence) -> FinishReason | None:
-        if seq.text.stopped or seq.n_repeats > MAX_REPEATS:
+        if seq.text.stopped or seq.n_repeats > MAX_REPEATS or (seq.matcher and seq.matcher.stopped):
             return "stop"
         full = len(seq.tokens) >= self.n_ctx and not seq.sampling.shift
         return "length" if full or seq.n_output >= seq.max_tokens else None

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+
+class Grammar(msgspec.Struct, frozen=True):
+    """What the output must look like. ``text``: a JSON schema in JSON, a regular expression, or a Lark grammar.
+
+    ``json`` is any JSON object and takes no text. A regular expression is in the syntax of Rust's regex crate and
+    must match the whole output; Lark grammars begin at the rule ``start`` and are in the dialect of llguidance.
+    """
+
+    kind: Literal["json", "json_schema", "regex", "lark"]
+    text: str = ""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -11,7 +24,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p``, ``typical_p`` 1 and ``min_p`` 0 switch a filter off.
     ``repeat_last_n`` is the penalties' window in tokens: 0 none, -1 the whole context. ``seed`` -1 draws one.
     ``max_tokens`` (``num_predict``) at or below 0 means 10 times the context. ``stop`` strings end the text and
-    are not part of it.
+    are not part of it. With ``grammar``, only tokens that continue it are drawn, and the output ends where it is
+    complete.
 
     ``shift``: when the context is full, the first ``num_keep`` tokens (BOS not counted; -1 is the whole prompt) and
     the newer half of the rest stay, and generation goes on; else it ends. ``logprobs`` asks for the log-probability of
@@ -37,6 +51,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int = 0
     logit_bias: dict[int, float] = {}
     n_draft: int = 0
+    grammar: Grammar | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

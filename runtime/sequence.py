@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from .detokenize import TextStream
+from .grammar.matcher import Matcher
 from .pages import ROOT
 from .params import Sampling
 from .sampling import Sampler
@@ -30,6 +31,7 @@ class Sequence:
     sampling: Sampling
     sampler: Sampler
     text: TextStream
+    matcher: Matcher | None = None
     prompt_ids: list[int] = field(default_factory=list)
     arrival: int = 0
     n_computed: int = 0

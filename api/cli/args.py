@@ -148,6 +148,7 @@ COMMANDS = (
             positional("model", metavar="MODEL", nargs="?", default=None),
             positional("prompt", metavar="PROMPT", nargs="*"),
             option("--keepalive", metavar="DURATION", help="How long the model stays loaded (e.g. 5m)"),
+            option("--format", metavar="FORMAT", default="", help="Format of the answer (json)"),
             switch("--verbose", help="Show timings after each answer"),
             switch("--nowordwrap", help="Do not wrap words at the terminal's width"),
         ),

@@ -13,6 +13,7 @@ class Conversation:
     model: str
     keep_alive: str | None = None
     system: str = ""
+    format: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     messages: list[dict[str, str]] = field(default_factory=list)
 
@@ -22,6 +23,8 @@ class Conversation:
         if self.system:
             messages.insert(0, {"role": "system", "content": self.system})
         body: dict[str, Any] = {"model": self.model, "messages": messages, "options": self.options}
+        if self.format:
+            body["format"] = self.format
         return body if self.keep_alive is None else {**body, "keep_alive": self.keep_alive}
 
     def add_turn(self, text: str, answer: str) -> None:

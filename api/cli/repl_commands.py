@@ -121,6 +121,8 @@ class Commands:
                 self._set_parameter(value.split())
             case "system":
                 self._set_system(value)
+            case "format" | "noformat":
+                self._set_format(what, value)
             case "history" | "nohistory":
                 view.history.is_kept = what == "history"
             case "wordwrap" | "nowordwrap":
@@ -133,6 +135,13 @@ class Commands:
                 _say(SET_HELP)
             case _:
                 _say(f"Unknown command '/set {what}'. Type /? for help")
+
+    def _set_format(self, what: str, value: str) -> None:
+        if what == "format" and value.strip() != "json":
+            _say("Invalid or missing format. For 'json' mode use '/set format json'")
+            return
+        self._conversation.format = value.strip()
+        _say(f"Set format to '{value.strip()}' mode." if what == "format" else "Disabled format.")
 
     def _set_system(self, value: str) -> None:
         if not value.strip():

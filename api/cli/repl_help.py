@@ -17,6 +17,8 @@ SET_HELP = """\
 Available Commands:
   /set parameter <name> <value>  Set a parameter
   /set system <text>             Set system message
+  /set format json               Let answers be JSON objects
+  /set noformat                  Disable formatting
   /set history                   Enable history
   /set nohistory                 Disable history
   /set wordwrap                  Enable wordwrap

@@ -38,6 +38,8 @@ def _answer_once(client: Client, model: str, prompt: str, arguments: Namespace) 
     if not prompt:
         return answer.load_model(client, model, arguments.keepalive)
     body = answer.with_keep_alive({"model": model, "prompt": prompt}, arguments.keepalive)
+    if arguments.format:
+        body["format"] = arguments.format
     reply = answer.Answer()
     writer = terminal.answer_writer(sys.stdout, wrap=not arguments.nowordwrap)
     try:
@@ -61,4 +63,4 @@ def _chat(client: Client, model: str, arguments: Namespace, *, keeps_history: bo
 
     history = HistoryFile(Path.home() / ".ollama" / "history" if keeps_history else None)
     view = View(history, word_wrap=not arguments.nowordwrap, verbose=arguments.verbose)
-    Repl(client, Conversation(model, arguments.keepalive), view, LineEditor(history)).run()
+    Repl(client, Conversation(model, arguments.keepalive, format=arguments.format), view, LineEditor(history)).run()

@@ -33,6 +33,7 @@ _OPERATORS = (
     "route",
     "combine",
     "top_k",
+    "masked",
 )
 
 

@@ -330,6 +330,18 @@ class CpuOperators:
         )
         return values, ids
 
+    def masked(self, x: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+        out, at = self.recorder.empty(x.shape[0]), self.recorder.address
+        self.native.masked(
+            self._handle,
+            self.recorder.program,
+            n=x.shape[0],
+            x=at(_contiguous(x)),
+            bits=at(_contiguous(bits)),
+            out=at(out),
+        )
+        return out
+
 
 def _row_stride(x: torch.Tensor) -> int:
     """Elements from one row to the next; what a row holds lies together."""

@@ -52,6 +52,7 @@ class ReferenceBackend:
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,
             ("top_k", ANY): pointwise.top_k,
+            ("masked", ANY): pointwise.masked,
         }
 
     def prepare(self, name: str, tensor: QTensor, device: torch.device) -> Weight:

@@ -39,3 +39,8 @@ def gather(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 def top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     values, ids = torch.sort(x, descending=True, stable=True)  # topk leaves the order of equal ones open
     return values[:k], ids[:k]
+
+
+def masked(x: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    allowed = (bits[:, None] >> torch.arange(32, device=bits.device)) & 1
+    return torch.where(allowed.flatten()[: len(x)] == 1, x, -torch.inf)

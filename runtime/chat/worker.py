@@ -6,67 +6,35 @@ and a template may make it die. Starts quickly: it imports Jinja and msgspec, no
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import signal
 import sys
-from collections.abc import Iterator
 
 import msgspec
 
 from ..errors import TemplateError
+from ..killable.inside import deadline, limit_resources, serve
 from .jinja import JinjaTemplate
-from .wire import Answer, Job, Ready, encode_frame, read_frame
+from .wire import Answer, Job
 
 N_COMPILED = 32
-# The parent kills a late worker. This is for a worker whose parent has gone: it ends by itself a little later.
-GRACE_S = 1.0
 
 
 def main(memory_bytes: int) -> None:
     """Serves jobs until standard input ends."""
-    _limit_resources(memory_bytes)
-    output = sys.stdout.buffer
+    limit_resources(memory_bytes)
     compiled = functools.lru_cache(N_COMPILED)(JinjaTemplate)
     jobs = msgspec.json.Decoder(Job)
-    output.write(encode_frame(Ready()))
-    output.flush()
-    while (body := read_frame(sys.stdin.buffer)) is not None:
+
+    def answer(body: bytes) -> Answer:
         job = jobs.decode(body)
-        with _deadline(job.timeout_s + GRACE_S):
+        with deadline(job.timeout_s):
             try:
-                answer = Answer(text=compiled(job.source).render_json(job.data))
+                return Answer(text=compiled(job.source).render_json(job.data))
             except TemplateError as error:
-                answer = Answer(error=str(error))
-            frame = encode_frame(answer)
-        output.write(frame)
-        output.flush()
+                return Answer(error=str(error))
 
-
-def _limit_resources(memory_bytes: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limits = {resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
-    for name, limit in limits.items():
-        _, hard = resource.getrlimit(name)
-        with contextlib.suppress(ValueError, OSError):  # a system may know a limit and not keep it
-            resource.setrlimit(name, (limit, hard))
-
-
-@contextlib.contextmanager
-def _deadline(timeout_s: float) -> Iterator[None]:
-    """Ends the process (SIGALRM, no handler) unless the body is done in time."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    serve(answer)
 
 
 if __name__ == "__main__":

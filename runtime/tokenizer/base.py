@@ -96,6 +96,10 @@ class Tokenizer(ABC):
             data = self._bytes[token_id] = self._make_bytes(token_id)
         return data
 
+    def all_bytes(self) -> list[bytes]:
+        """The bytes of every token, control tokens spelled out. Made anew each time: tens of MB at the largest."""
+        return [self._make_bytes(token_id) for token_id in range(self.n_vocab)]
+
     def piece(self, token_id: int) -> str:
         """The vocabulary's own text. Raises InvalidRequest for an id outside the vocabulary."""
         if not isinstance(token_id, int) or not 0 <= token_id < self.n_vocab:

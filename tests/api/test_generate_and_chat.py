@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.tiny_model import write_tiny_model
 
 from gristmill.runtime.errors import GristmillError, RunnerStopped, UnsupportedModel
+from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import STOPPED
 
 PROMPT = {"model": "tiny", "prompt": "Hi"}
@@ -137,6 +138,21 @@ async def test_options_of_the_request_win_over_the_models(api):
     assert (sampling.stop, sampling.seed, sampling.top_p) == (("a", "b"), -1, 0.9)
 
 
+@pytest.mark.parametrize(("path", "body"), [("/api/generate", PROMPT), ("/api/chat", CHAT)])
+@pytest.mark.parametrize(
+    ("given", "grammar"),
+    [
+        (None, None),
+        ("", None),
+        ("json", Grammar("json")),
+        ({"type": "object", "b": 1, "a": 2}, Grammar("json_schema", '{"type":"object","b":1,"a":2}')),
+    ],
+)
+async def test_the_format_reaches_the_runner_as_a_grammar(api, path, body, given, grammar):
+    await api.lines(path, {**body, "format": given})
+    assert api.runners.last.prompts[-1][1].grammar == grammar
+
+
 @pytest.mark.parametrize(("asked", "given"), [(None, 512), (64, 64), (1, 4), (10**9, 512)])
 async def test_the_context_lies_between_4_and_what_the_model_was_trained_on(api, asked, given):
     await api.lines("/api/generate", {**PROMPT, "options": {"num_ctx": asked}})
@@ -165,8 +181,17 @@ async def test_the_context_lies_between_4_and_what_the_model_was_trained_on(api,
             400,
             "registry.ollama.ai/library/tiny:latest does not support ins",
         ),
-        ("/api/generate", {**PROMPT, "format": "xml"}, 400, "invalid format"),
-        ("/api/generate", {**PROMPT, "format": {"type": "object"}}, 400, "format: structured output is not supported"),
+        (
+            "/api/generate",
+            {**PROMPT, "format": "xml"},
+            400,
+            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
+        ),
+        ("/api/generate", {**PROMPT, "format": 7}, 400, 'invalid format: "7"; expected "json" or a valid JSON Schema'),
+        ("/api/generate", {**PROMPT, "format": [1]}, 400, 'invalid format: "[1]"; expected "json" or a valid'),
+        ("/api/generate", {**PROMPT, "format": {"not": {}}}, 400, 'format: keyword "not" is not supported'),
+        ("/api/chat", {**CHAT, "format": {"enum": []}}, 400, "format: schema has no valid value"),
+        ("/api/chat", {**CHAT, "format": {"type": "string", "pattern": "("}}, 400, "format: invalid pattern: unclosed"),
         ("/api/generate", {**PROMPT, "images": ["aGk="]}, 400, "images: tiny cannot look at images"),
         ("/api/generate", {**PROMPT, "context": [-1]}, 400, "context[0]"),
         ("/api/generate", {**PROMPT, "think": True}, 400, '"tiny" does not support thinking'),

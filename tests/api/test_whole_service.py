@@ -180,7 +180,7 @@ def test_text_in_a_message_makes_no_control_tokens(service, client):
             *(400, "does not fit into the context of 4096"),
         ),
         ("/api/generate", {"model": "tiny", "prompt": "x", "options": {"num_ctx": "4"}}, 400, 'option "num_ctx"'),
-        ("/api/generate", {"model": "tiny", "prompt": "x", "format": "json"}, 400, "format: structured output"),
+        ("/api/generate", {"model": "tiny", "prompt": "x", "format": "xml"}, 400, "invalid format"),
         ("/api/chat", {"model": "tiny", "messages": [{"role": "user"}], "think": True}, 400, "does not support think"),
         ("/api/show", {"model": "none"}, 404, "model 'none:latest' not found"),
     ],
@@ -189,6 +189,26 @@ def test_what_cannot_be_served_is_one_clear_line(service, path, body, status, er
     found, data = service.request("POST", path, body)
     assert found == status
     assert error in json.loads(data)["error"]
+
+
+def test_answers_keep_to_their_format(service, client):
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}, "b": {"enum": ["x", "y"]}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    for seed in range(4):
+        options = {"seed": seed, "num_predict": 300}
+        for answer in (
+            client.generate("tiny", "x", format=schema, options=options).response,
+            client.chat("tiny", [{"role": "user", "content": "x"}], format=schema, options=options).message.content,
+        ):
+            value = json.loads(answer)
+            assert list(value) == ["a", "b"]
+            assert 0 <= value["a"] <= 99
+            assert value["b"] in ("x", "y")
+    assert client.generate("tiny", "x", format="json", options={"num_predict": 1}).response.startswith("{")
 
 
 def test_a_malformed_file_never_becomes_a_model(service, tmp_path):

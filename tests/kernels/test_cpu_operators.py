@@ -83,6 +83,26 @@ def test_the_highest_numbers_in_order(ops, reference, n, k):
             assert torch.equal(mine, expected)
 
 
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 64, 1000, 49152])
+def test_masked_numbers(ops, reference, n):
+    x = rand(n)
+    x[0] = float("nan")
+    n_words = -(-n // 32)
+    some = torch.randint(-(2**31), 2**31, (n_words,), dtype=torch.int32)
+    some[: n_words // 3], some[n_words // 3 : n_words // 2] = 0, -1
+    for bits in (some, torch.zeros_like(some), torch.full_like(some, -1), torch.cat([some, some])):
+        torch.testing.assert_close(ops.masked(x, bits), reference.masked(x, bits), rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_highest_of_a_row_that_is_mostly_minus_infinity(ops, reference):
+    x = torch.full((5000,), -torch.inf)
+    x[[4999, 70, 300]] = torch.tensor([-3e38, 2.0, torch.finfo(torch.float32).min])
+    for k in (1, 3, 40):
+        values, ids = ops.top_k(x, k)
+        assert values.tolist() == reference.top_k(x, k)[0].tolist()
+        assert ids[:3].tolist() == reference.top_k(x, k)[1][:3].tolist()
+
+
 def test_what_is_no_number_is_highest(ops, reference):
     x = rand(1000)
     x[70], x[3], x[999] = float("nan"), torch.inf, float("nan")

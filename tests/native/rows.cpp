@@ -48,6 +48,15 @@ Floats highest(Context& c, const Floats& x, int k) {
     return values;
 }
 
+Floats allowed(Context& c, const Floats& x, const std::vector<uint32_t>& bits) {
+    Floats out(x.size());
+    MaskedArgs a{x.data(), bits.data(), out.data(), static_cast<int32_t>(x.size())};
+    Program program;
+    emit_items(c, c.level.masked, a, 1, 1, program);
+    run(c, program);
+    return out;
+}
+
 }  // namespace
 
 void test_rows(Context& level, Context& portable, Report& report) {
@@ -60,6 +69,9 @@ void test_rows(Context& level, Context& portable, Report& report) {
             for (int op = kAdd; op <= kGatedGelu; ++op)
                 report.check(same(point(level, x, y, n, cols, op), point(portable, x, y, n, cols, op)), what + " op " + std::to_string(op));
             report.check(same(highest(level, x, (n * cols + 1) / 2), highest(portable, x, (n * cols + 1) / 2)), what + " top-k");
+            std::vector<uint32_t> bits((x.size() + 31) / 32);
+            for (size_t i = 0; i < bits.size(); ++i) bits[i] = i % 3 == 0 ? 0xa5c3u << i % 7 : i % 3 == 1 ? 0 : 0xffffffffu;
+            report.check(same(allowed(level, x, bits), allowed(portable, x, bits)), what + " masked");
         }
     Floats logits = data.floats(33 * 13);
     report.check(same(routed(level, logits, 33, 13, 4), routed(portable, logits, 33, 13, 4)), "route and combine");

@@ -146,6 +146,13 @@ struct TopKArgs {               // the k highest of x (n,), highest first, and w
     int32_t n, k;
 };
 
+struct MaskedArgs {             // out (n,) = x where its bit is set, else minus infinity
+    const float* x;
+    const uint32_t* bits;       // (ceil(n / 32),), the lowest bit first
+    float* out;
+    int32_t n;
+};
+
 struct PackArgs {
     const uint8_t* blocks;      // (rows, row_bytes) as in the file
     uint8_t* panels;

@@ -102,5 +102,6 @@ template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t
 template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
 
 }  // namespace gristmill

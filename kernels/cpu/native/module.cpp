@@ -377,6 +377,18 @@ PyObject* top_k(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.top_k, a, 1, 1, out); });
 }
 
+PyObject* masked(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "x", "bits", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t x, bits, out_address;
+    MaskedArgs a{};
+    if (!parse(args, keywords, "OOinnn", names, &context, &program, &a.n, &x, &bits, &out_address)) return nullptr;
+    a.x = at<const float>(x);
+    a.bits = at<const uint32_t>(bits);
+    a.out = at<float>(out_address);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.masked, a, 1, 1, out); });
+}
+
 #define GM_OPERATOR(name) \
     {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_VARARGS | METH_KEYWORDS, nullptr}
 
@@ -390,7 +402,7 @@ PyMethodDef methods[] = {
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
     GM_OPERATOR(pack), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
     GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store), GM_OPERATOR(attention),
-    GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k),
+    GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -86,6 +86,13 @@ def test_a_system_message_may_span_lines(chat, server):
     assert said(server)[0][0] == ("system", "a\nb")
 
 
+def test_a_format_goes_along_until_it_is_taken_back(chat, server):
+    out, _ = chat("/set format json", "hi", "/set noformat", "hi")
+    assert out.startswith("Set format to 'json' mode.\n")
+    assert "Disabled format.\n" in out
+    assert [body.get("format") for body in server.bodies("/api/chat")] == ["json", None]
+
+
 def test_parameters_go_along_with_their_types(chat, server):
     out, _ = chat(
         "/set parameter temperature 0.5",
@@ -106,6 +113,8 @@ def test_parameters_go_along_with_their_types(chat, server):
         ("/set parameter wibble 1", "Couldn't set parameter: \"unknown parameter 'wibble'\"\n"),
         ("/set parameter num_ctx", "Usage:\n  /set parameter <name> <value>\n"),
         ("/set system", "Usage:\n  /set system <text>\n"),
+        ("/set format", "Invalid or missing format. For 'json' mode use '/set format json'\n"),
+        ("/set format xml", "Invalid or missing format. For 'json' mode use '/set format json'\n"),
         ("/set wordwrap", "Set 'wordwrap' mode.\n"),
         ("/set nowordwrap", "Set 'nowordwrap' mode.\n"),
         ("/set verbose", "Set 'verbose' mode.\n"),

@@ -55,6 +55,11 @@ def test_keepalive_goes_along(gristmill, server):
     assert server.bodies("/api/generate")[0]["keep_alive"] == "-1s"
 
 
+def test_a_format_goes_along(gristmill, server):
+    gristmill("run", "smollm2", "hi", "--format", "json")
+    assert server.bodies("/api/generate")[0]["format"] == "json"
+
+
 def test_verbose_timings_go_to_stderr(gristmill, server):
     assert gristmill("run", "smollm2", "hi", "--verbose") == (0, "Hello world.\n\n", VERBOSE)
 

@@ -37,19 +37,19 @@ async def hasty():
 
 async def test_renders_and_keeps_its_worker(renderer):
     await renderer.prewarm()
-    worker = renderer._worker
+    worker = renderer._worker.process
     assert await renderer.render(HELLO, {"name": "Jürgen 🙂"}) == "Hello Jürgen 🙂"
     assert await renderer.render(HELLO, {"name": "b"}) == "Hello b"
-    assert renderer._worker is worker
+    assert renderer._worker.process is worker
 
 
 async def test_a_templates_error_arrives_and_costs_nothing(renderer):
     await renderer.prewarm()
-    worker = renderer._worker
+    worker = renderer._worker.process
     with pytest.raises(TemplateError, match=r"^template error: only users here$"):
         await renderer.render("{{ raise_exception('only users here') }}", {})
     assert await renderer.render(HELLO, {"name": "a"}) == "Hello a"
-    assert renderer._worker is worker
+    assert renderer._worker.process is worker
 
 
 async def test_a_template_that_runs_too_long_is_stopped_and_the_next_works(hasty):
@@ -80,7 +80,7 @@ async def test_a_template_that_eats_memory_is_stopped_and_the_next_works(bomb):
 
 async def test_a_worker_that_dies_is_replaced(renderer):
     await renderer.prewarm()
-    first = renderer._worker
+    first = renderer._worker.process
     first.kill()
     with pytest.raises(TemplateError, match="ended its worker process"):
         await renderer.render(HELLO, {"name": "a"})
@@ -90,8 +90,8 @@ async def test_a_worker_that_dies_is_replaced(renderer):
 
 async def test_a_worker_that_died_between_renders_is_not_noticed(renderer):
     await renderer.prewarm()
-    renderer._worker.kill()
-    await renderer._worker.wait()
+    renderer._worker.process.kill()
+    await renderer._worker.process.wait()
     assert await renderer.render(HELLO, {"name": "a"}) == "Hello a"
 
 
@@ -133,7 +133,7 @@ async def test_data_that_is_not_json_is_refused(renderer):
 async def test_close_ends_the_worker_and_is_final():
     renderer = Renderer()
     await renderer.prewarm()
-    worker = renderer._worker
+    worker = renderer._worker.process
     await renderer.close()
     assert worker.returncode is not None
     await renderer.close()

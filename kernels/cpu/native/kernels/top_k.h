@@ -31,7 +31,9 @@ static void top_k(const void* args, Scratch, int64_t, int64_t) {        // one i
         if (above(a.x[i], a.values[a.k - 1])) insert(a, a.k, a.x[i], i);
     };
     for (; i + 64 <= a.n;) {
-        if (any_above(a.x + i, a.values[a.k - 1])) {
+        // Rows that went through a mask are mostly minus infinity, and equal to a lowest that is, too.
+        const float lowest = a.values[a.k - 1];
+        if (any_above(a.x + i, lowest < -__FLT_MAX__ ? -__FLT_MAX__ : lowest)) {
             for (int end = i + 64; i < end; ++i) look();
         } else {
             i += 64;

@@ -1,0 +1,116 @@
+"""One sequence's place in its grammar, and the mask of what may come next.
+
+The mask depends only on the tokens so far. A helper thread computes it, without the interpreter lock. Mostly that
+takes less time than a thread switch during the model's forward pass would cost, so who asks waits for a moment. What
+takes longer goes on beside the forward pass, and what does not end is given up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import GristmillError
+from .source import reason
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+Masked = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+WAIT_S = 0.0005  # for a mask, before the forward pass: ten times what one takes
+MASK_TIMEOUT_S = 2.0
+
+
+class Matcher:
+    """Belongs to one sequence and one thread; what was compiled is shared with other matchers.
+
+    ``accepting``: the output may end here. ``stopped``: it must, for nothing can follow. All methods raise
+    GristmillError where the grammar came to a dead end or grew over its limits; that cannot be mended.
+    """
+
+    def __init__(self, native: LLMatcher, n_vocab: int, masked: Masked):
+        """``n_vocab`` is the native tokenizer's; ``masked`` the operator of ``kernels.Ops``."""
+        self._native, self._masked = native, masked
+        self.bits = torch.zeros(-(-n_vocab // 32), dtype=torch.int32)
+        self._helper = _Helper(native, self.bits)
+        self.accepting = self.stopped = False
+        self._moved()
+
+    def masked(self, logits: torch.Tensor) -> torch.Tensor:
+        """A copy of ``logits`` (vocab,) with -Inf for every token that the grammar does not allow next.
+
+        Tokens that end a generation are allowed exactly where the grammar accepts.
+        """
+        self._settle()
+        return self._masked(logits, self.bits.to(logits.device))
+
+    def accept(self, token: int) -> None:
+        """``token`` was drawn. Begins to compute the next mask."""
+        self._settle()
+        if not self._native.consume_token(token):
+            raise self._error()
+        self._moved()
+
+    def rollback(self, n: int) -> None:
+        """Take the last ``n`` accepted tokens back."""
+        self._settle()
+        if not self._native.rollback(n):
+            raise self._error()
+        self._moved()
+
+    def _moved(self) -> None:
+        # While the helper works, the native matcher must not be asked anything.
+        self.accepting, self.stopped = self._native.is_accepting(), self._native.is_stopped()
+        self._helper.begin()
+        self._helper.wait(WAIT_S)
+
+    def _settle(self) -> None:
+        if not self._helper.wait(MASK_TIMEOUT_S):
+            raise GristmillError("the grammar is too complex: what may come next takes too long to find")
+        if self._native.is_error():
+            raise self._error()
+
+    def _error(self) -> GristmillError:
+        return GristmillError(f"the output came to a dead end in its grammar: {reason(self._native.get_error())}")
+
+
+class _Helper:
+    """A thread that computes masks into ``bits`` when it is asked to, and ends with its matcher.
+
+    Each matcher has one of its own: a mask that does not come ends that sequence and holds up no other.
+    """
+
+    def __init__(self, native: LLMatcher, bits: torch.Tensor):
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._busy = False
+        arguments = (native, bits, self._asked, self._answers)
+        threading.Thread(target=_compute_masks, args=arguments, name="grammar", daemon=True).start()
+        weakref.finalize(self, self._asked.put, False)
+
+    def begin(self) -> None:
+        self._asked.put(True)
+        self._busy = True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the mask is there, at the latest after ``timeout_s``."""
+        if self._busy:
+            with contextlib.suppress(queue.Empty):
+                self._answers.get(timeout=timeout_s)
+                self._busy = False
+        return not self._busy
+
+
+def _compute_masks(
+    native: LLMatcher, bits: torch.Tensor, asked: queue.SimpleQueue[bool], answers: queue.SimpleQueue[None]
+) -> None:
+    while asked.get():
+        native.unsafe_compute_mask_ptr(bits.data_ptr(), bits.nbytes)
+        answers.put(None)
