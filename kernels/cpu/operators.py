@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 
 from ..dispatch import Weight
-from ..kv import head_dim
+from ..kv import head_dim, kv_type
 from ..layout import TokenLayout
 from ..reference.pointwise import top_k
 from ..specs import AttentionSpec, Norm, Projection, Rotation
 from .recorder import Recorder
 
-KV_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}  # KvType in native/args.h
+KV_CODES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3, "q4_0": 4}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
 MAX_INSERTED = 512  # more than these are found faster by sorting than by insertion
 POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4}  # PointOp
@@ -232,7 +232,7 @@ class CpuOperators:
             slots=at(layout.slots),
             k_cache=at(k_cache),
             v_cache=at(v_cache),
-            kv_type=KV_CODES[k_cache.dtype],
+            kv_type=KV_CODES[kv_type(k_cache).name],
             q_out=at(out),
             n_heads=n_heads,
             n_kv_heads=k.shape[1],
@@ -262,7 +262,7 @@ class CpuOperators:
             q=at(q),
             k_cache=at(k_cache),
             v_cache=at(v_cache),
-            kv_type=KV_CODES[k_cache.dtype],
+            kv_type=KV_CODES[kv_type(k_cache).name],
             seq_starts=at(layout.seq_starts),
             page_table=at(layout.page_table),
             context_lens=at(layout.context_lens),

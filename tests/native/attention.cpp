@@ -12,7 +12,7 @@ struct Shape {
 };
 
 int64_t head_bytes(KvType type, int dim) {
-    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : 32 * dim;
+    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : type == kQ4 ? 9 * dim : 32 * dim;
 }
 
 // A sequence of s.context tokens goes through the cache; the outputs of its last s.n_new tokens.
@@ -51,11 +51,11 @@ Floats attend(Context& c, const Shape& s, Data data) {
 }  // namespace
 
 void test_attention(Context& level, Context& portable, Report& report) {
-    for (KvType type : {kF32, kF16, kBf16, kQ8})
+    for (KvType type : {kF32, kF16, kBf16, kQ8, kQ4})
         for (int dim : {24, 32, 64})
             for (int context : {1, 15, 17, 64, 65, 513, 1100})
                 for (int window : {0, 1, 33, 600}) {
-                    if (type == kQ8 && dim % 32) continue;
+                    if (type >= kQ8 && dim % 32) continue;
                     for (int n_new : {1, context < 13 ? context : 13}) {
                         Shape s{type, dim, 6, 2, context, n_new, window, window == 33 ? 5.0f : 0.0f};
                         std::string what = std::string(level.level.name) + " attention type " + std::to_string(type) +

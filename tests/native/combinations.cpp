@@ -240,7 +240,7 @@ struct Batch {
 };
 
 int64_t head_bytes(KvType type, int dim) {
-    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : 32 * dim;
+    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : type == kQ4 ? 9 * dim : 32 * dim;
 }
 
 struct Pages {                      // of the sequences, shuffled; -1 where a sequence has no page
@@ -320,11 +320,11 @@ void check_batch(Context& level, Context& portable, const Batch& b, Report& repo
 
 void test_sequences(Context& level, Context& portable, Report& report) {
     const std::vector<int> contexts{1, 15, 64, 513, 1100};
-    for (KvType type : {kF32, kF16, kBf16, kQ8})
+    for (KvType type : {kF32, kF16, kBf16, kQ8, kQ4})
         for (int window : {0, 33, 600}) {
             check_batch(level, portable, {type, 64, 32, 6, 2, window, contexts}, report);
             check_batch(level, portable, {type, 32, 96, 5, 1, window, contexts}, report);
-            if (type != kQ8) check_batch(level, portable, {type, 24, 40, 3, 3, window, contexts}, report);
+            if (type < kQ8) check_batch(level, portable, {type, 24, 40, 3, 3, window, contexts}, report);
         }
 }
 

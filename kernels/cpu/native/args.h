@@ -94,7 +94,7 @@ struct AnglesArgs {
     float magnitude;
 };
 
-enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3 };
+enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3, kQ4 = 4 };
 
 // Normalises (where q_norm is not null) and turns q and k, writes k and v to the cache.
 struct RopeStoreArgs {

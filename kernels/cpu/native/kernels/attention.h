@@ -72,7 +72,7 @@ static inline void score_pages(const BlockPages& pages, int first, const float* 
     for (int i = 0; i < k_dim; ++i, q += padded) {
         F k[kP];
         for (int p = 0; p < kP; ++p) {
-            if (kFetch) __builtin_prefetch(pages.next[first + p] + 16 * Kv::kBytes * i);
+            if (kFetch) __builtin_prefetch(pages.next[first + p] + Kv::k_at(i));
             k[p] = Kv::load_k(pages.now[first + p], i, k_dim);
         }
         for (int r = 0; r < kR; ++r)
@@ -118,7 +118,7 @@ static inline void add_values(const BlockPages& pages, int n_keys, const float* 
         for (int token = 0; token < n_tokens; ++token) {
             F v[kD];
             for (int d = 0; d < kD; ++d) {
-                if (kFetch) __builtin_prefetch(pages.next[p] + (token * v_dim + i + 16 * d) * Kv::kBytes);
+                if (kFetch) __builtin_prefetch(pages.next[p] + Kv::v_at(token, i + 16 * d, v_dim));
                 v[d] = Kv::load_v(pages.now[p], token, i + 16 * d, v_dim);
             }
             for (int r = 0; r < kR; ++r)
@@ -328,6 +328,7 @@ static void attention(const void* args, Scratch scratch, int64_t first, int64_t 
         case kF16: return attend<PlainKv<KvF16>>(a, scratch, first, last);
         case kBf16: return attend<PlainKv<KvBf16>>(a, scratch, first, last);
         case kQ8: return attend<Q8Kv>(a, scratch, first, last);
+        case kQ4: return attend<Q4Kv>(a, scratch, first, last);
     }
 }
 

@@ -57,6 +57,7 @@ static void rope_store(const void* args, Scratch, int64_t first, int64_t last) {
             case kF16: rope_store_item<PlainKv<KvF16>>(a, n, head); break;
             case kBf16: rope_store_item<PlainKv<KvBf16>>(a, n, head); break;
             case kQ8: rope_store_item<Q8Kv>(a, n, head); break;
+            case kQ4: rope_store_item<Q4Kv>(a, n, head); break;
         }
     }
 }
