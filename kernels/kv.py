@@ -1,8 +1,9 @@
 """The types of the KV cache.
 
-A cache tensor is (n_slots, n_kv_heads, width): one row for each token's place. Plain types hold one number per
-element of a head. Quantized ones hold codes and a float16 scale for each 32 elements: ``q8_0`` 32 int8, ``q4_0`` 16
-bytes of two codes. No two types have the same dtype, so a tensor tells its type.
+A cache tensor is (n_pages, page_size, n_kv_heads, width): one row for each token's place. Pages may be apart, what a
+page holds lies together. Plain types hold one number per element of a head. Quantized ones hold codes and a float16
+scale for each 32 elements: ``q8_0`` 32 int8, ``q4_0`` 16 bytes of two codes. No two types have the same dtype, so a
+tensor tells its type.
 """
 
 from __future__ import annotations

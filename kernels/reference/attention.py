@@ -37,14 +37,14 @@ def rope_store(
     if norms is not None:
         q, k = rms_norm(q, norms[0]), rms_norm(k, norms[1])
     for cache, rows in ((k_cache, rope(k, rotation)), (v_cache, v)):
-        cache.index_copy_(0, layout.slots, to_cache(rows, cache))
+        cache[layout.slots // layout.page_size, layout.slots % layout.page_size] = to_cache(rows, cache)
     return rope(q, rotation)
 
 
 def attention(
     q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout, spec: AttentionSpec
 ) -> torch.Tensor:
-    n_kv_heads, n_heads = k_cache.shape[1], q.shape[1]
+    n_kv_heads, n_heads = k_cache.shape[2], q.shape[1]
     out = q.new_empty(q.shape[0], n_heads, head_dim(v_cache))
     starts, lengths = layout.seq_starts.tolist(), layout.context_lens.tolist()
     for i, length in enumerate(lengths):
@@ -118,8 +118,7 @@ class Pages:
         """
         stop = min(self.length, start + KEY_BLOCK)
         used = self.table[start // self.page_size : -(-stop // self.page_size)]
-        paged = cache.view(-1, self.page_size, *cache.shape[1:])
-        rows = from_cache(paged.index_select(0, used).flatten(0, 1)[: stop - start])
+        rows = from_cache(cache.index_select(0, used).flatten(0, 1)[: stop - start])
         block = rows.new_zeros((KEY_BLOCK, *rows.shape[1:]), dtype=torch.float32)
         block[: stop - start] = rows
         return block.transpose(0, 1).contiguous()

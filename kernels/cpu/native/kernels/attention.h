@@ -175,15 +175,15 @@ template <class Kv> static void add_block(const AttentionArgs& a, const QueryTil
 // One block of 64 keys from `block` on.
 template <class Kv> static void attend_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
                                              int block, State state) {
-    const int64_t k_head = Kv::head_bytes(a.k_dim), v_head = Kv::head_bytes(a.v_dim);
+    const uint8_t* k_head = a.k_cache + t.kv_head * Kv::head_bytes(a.k_dim);     // in page 0
+    const uint8_t* v_head = a.v_cache + t.kv_head * Kv::head_bytes(a.v_dim);
     const int last = t.last_position() + 1 - block, n_keys = last < kKeys ? last : kKeys;
     BlockPages keys, values;
     for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: another stands for them
         const int here = block / 16 + (16 * p < n_keys ? p : 0), after = 16 * p + kKeys < last ? block / 16 + 4 + p : here;
-        const int64_t now = static_cast<int64_t>(t.pages[here]) * a.n_kv_heads + t.kv_head;
-        const int64_t next = static_cast<int64_t>(t.pages[after]) * a.n_kv_heads + t.kv_head;
-        keys.now[p] = a.k_cache + now * k_head, keys.next[p] = a.k_cache + next * k_head;
-        values.now[p] = a.v_cache + now * v_head, values.next[p] = a.v_cache + next * v_head;
+        const int64_t now = t.pages[here], next = t.pages[after];
+        keys.now[p] = k_head + now * a.k_page, keys.next[p] = k_head + next * a.k_page;
+        values.now[p] = v_head + now * a.v_page, values.next[p] = v_head + next * a.v_page;
     }
     score_block<Kv>(a, t, s, keys);
     int r = 0;
