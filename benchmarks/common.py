@@ -186,7 +186,7 @@ def kv_bytes(forward: Forward, depth: int) -> int:
     total = 0
     for block, keys, values in zip(forward.model.blocks, forward.cache.keys, forward.cache.values, strict=True):
         window = block.attention.spec.window
-        total += (keys[0].nbytes + values[0].nbytes) * (min(depth, window) if window else depth)
+        total += (keys[0, 0].nbytes + values[0, 0].nbytes) * (min(depth, window) if window else depth)
     return total
 
 

@@ -1,7 +1,9 @@
 """The types of the KV cache.
 
-A cache tensor is (n_slots, n_kv_heads, width): one row for each token's place. Plain types hold one number per
-element of a head. ``q8_0`` holds, for each 32 elements, 32 int8 and a float16 scale, as uint8.
+A cache tensor is (n_pages, page_size, n_kv_heads, width): one row for each token's place. Pages may be apart, what a
+page holds lies together. Plain types hold one number per element of a head. Quantized ones hold codes and a float16
+scale for each 32 elements: ``q8_0`` 32 int8, ``q4_0`` 16 bytes of two codes. No two types have the same dtype, so a
+tensor tells its type.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-Q8_BLOCK = 32
+BLOCK = 32  # elements that share a scale
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,17 @@ KV_TYPES = {
         KvType("f32", torch.float32, 4.0),
         KvType("f16", torch.float16, 2.0),
         KvType("bf16", torch.bfloat16, 2.0),
-        KvType("q8_0", torch.uint8, 1.0 + 2 / Q8_BLOCK, Q8_BLOCK),
+        KvType("q8_0", torch.int8, 1.0 + 2 / BLOCK, BLOCK),
+        KvType("q4_0", torch.uint8, 0.5 + 2 / BLOCK, BLOCK),
     )
 }
 
 
+def kv_type(cache: torch.Tensor) -> KvType:
+    """The type of the tensor ``cache``."""
+    return next(t for t in KV_TYPES.values() if t.dtype == cache.dtype)
+
+
 def head_dim(cache: torch.Tensor) -> int:
     """Elements of a head of ``cache``."""
-    return cache.shape[-1] * Q8_BLOCK // (Q8_BLOCK + 2) if cache.dtype == torch.uint8 else cache.shape[-1]
+    return round(cache.shape[-1] * cache.dtype.itemsize / kv_type(cache).bytes_per_element)

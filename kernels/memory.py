@@ -7,11 +7,14 @@ addresses, and the processor's prefetching stops at each page's end: measured, a
 from __future__ import annotations
 
 import mmap
+import sys
 
 import torch
 
 _HUGE_PAGE = 2 << 20
 _ALIGNMENT = 64
+# Python names it from 3.13 on. A cache is mapped for the longest contexts, for which there may not be enough memory.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 class Memory:
@@ -35,7 +38,7 @@ class Memory:
 
 def _huge_pages(n_bytes: int) -> torch.Tensor:
     # Private: the system has huge pages for shared memory seldom, and mmap is shared by default.
-    pages = mmap.mmap(-1, n_bytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages = mmap.mmap(-1, n_bytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)
     region = torch.frombuffer(pages, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""How tests run: property tests without a deadline, for machines are slow at times, and in CI always with the same cases.
+"""How tests run: property tests without a deadline, for machines are slow at times, and in CI with the same cases.
 
 PyTorch's threads sleep while they wait for each other. Spinning, they would hold up those that they wait for, wherever
 something else is running: a tiny model then takes seconds for a step.

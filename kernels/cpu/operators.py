@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 
 from ..dispatch import Weight
-from ..kv import head_dim
+from ..kv import head_dim, kv_type
 from ..layout import TokenLayout
 from ..reference.pointwise import top_k
 from ..specs import AttentionSpec, Norm, Projection, Rotation
 from .recorder import Recorder
 
-KV_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}  # KvType in native/args.h
+KV_CODES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3, "q4_0": 4}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
 MAX_INSERTED = 512  # more than these are found faster by sorting than by insertion
 POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4}  # PointOp
@@ -232,7 +232,9 @@ class CpuOperators:
             slots=at(layout.slots),
             k_cache=at(k_cache),
             v_cache=at(v_cache),
-            kv_type=KV_CODES[k_cache.dtype],
+            k_page=_page_bytes(k_cache),
+            v_page=_page_bytes(v_cache),
+            kv_type=KV_CODES[kv_type(k_cache).name],
             q_out=at(out),
             n_heads=n_heads,
             n_kv_heads=k.shape[1],
@@ -253,7 +255,6 @@ class CpuOperators:
         spec: AttentionSpec,
     ) -> torch.Tensor:
         (n, n_heads, k_dim), v_dim, at = q.shape, head_dim(v_cache), self.recorder.address
-        assert layout.page_size == 16, "a page is one vector of keys"
         out = self.recorder.empty(n, n_heads, v_dim)
         self.native.attention(
             self._handle,
@@ -262,14 +263,16 @@ class CpuOperators:
             q=at(q),
             k_cache=at(k_cache),
             v_cache=at(v_cache),
-            kv_type=KV_CODES[k_cache.dtype],
+            k_page=_page_bytes(k_cache),
+            v_page=_page_bytes(v_cache),
+            kv_type=KV_CODES[kv_type(k_cache).name],
             seq_starts=at(layout.seq_starts),
             page_table=at(layout.page_table),
             context_lens=at(layout.context_lens),
             n_seqs=layout.context_lens.shape[0],
             max_pages=layout.page_table.shape[1],
             n_heads=n_heads,
-            n_kv_heads=k_cache.shape[1],
+            n_kv_heads=k_cache.shape[2],
             k_dim=k_dim,
             v_dim=v_dim,
             scale=spec.scale,
@@ -347,6 +350,13 @@ def _row_stride(x: torch.Tensor) -> int:
     """Elements from one row to the next; what a row holds lies together."""
     assert x[0].is_contiguous() if x.shape[0] else True, "rows must be contiguous"
     return x.stride(0)
+
+
+def _page_bytes(cache: torch.Tensor) -> int:
+    """From one page to the next; what a page holds lies together."""
+    assert cache.shape[1] == 16, "a page is one vector of keys"
+    assert cache[0].is_contiguous(), "pages must be contiguous"
+    return cache.stride(0) * cache.element_size()
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from ..kv import Q8_BLOCK, head_dim
+from ..kv import head_dim
 from ..layout import TokenLayout
 from ..specs import AttentionSpec, Norm, Rotation
+from .cache import from_cache, to_cache
 from .linear import ROW_TILE
 from .pointwise import rms_norm
 from .rope import rope
@@ -36,31 +37,14 @@ def rope_store(
     if norms is not None:
         q, k = rms_norm(q, norms[0]), rms_norm(k, norms[1])
     for cache, rows in ((k_cache, rope(k, rotation)), (v_cache, v)):
-        cache.index_copy_(0, layout.slots, _to_q8(rows) if cache.dtype == torch.uint8 else rows.to(cache.dtype))
+        cache[layout.slots // layout.page_size, layout.slots % layout.page_size] = to_cache(rows, cache)
     return rope(q, rotation)
-
-
-def _to_q8(rows: torch.Tensor) -> torch.Tensor:
-    """(n, n_heads, d) -> uint8: the codes of a head, then its float16 scales."""
-    blocks = rows.reshape(*rows.shape[:-1], -1, Q8_BLOCK)
-    highest = blocks.abs().amax(-1, keepdim=True)
-    codes = torch.where(highest > 0, blocks * (127.0 / highest), 0.0).round().to(torch.int8).flatten(-2)
-    scales = (highest / 127.0).to(torch.float16).flatten(-2)
-    return torch.cat((codes.view(torch.uint8), scales.contiguous().view(torch.uint8)), dim=-1)
-
-
-def _from_q8(rows: torch.Tensor) -> torch.Tensor:
-    d = head_dim(rows)
-    codes = rows[..., :d].contiguous().view(torch.int8).to(torch.float32)
-    blocks = codes.reshape(*rows.shape[:-1], -1, Q8_BLOCK)
-    scales = rows[..., d:].contiguous().view(torch.float16).to(torch.float32)
-    return (blocks * scales[..., None]).flatten(-2)
 
 
 def attention(
     q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout, spec: AttentionSpec
 ) -> torch.Tensor:
-    n_kv_heads, n_heads = k_cache.shape[1], q.shape[1]
+    n_kv_heads, n_heads = k_cache.shape[2], q.shape[1]
     out = q.new_empty(q.shape[0], n_heads, head_dim(v_cache))
     starts, lengths = layout.seq_starts.tolist(), layout.context_lens.tolist()
     for i, length in enumerate(lengths):
@@ -134,9 +118,7 @@ class Pages:
         """
         stop = min(self.length, start + KEY_BLOCK)
         used = self.table[start // self.page_size : -(-stop // self.page_size)]
-        paged = cache.view(-1, self.page_size, *cache.shape[1:])
-        rows = paged.index_select(0, used).flatten(0, 1)[: stop - start]
-        rows = _from_q8(rows) if rows.dtype == torch.uint8 else rows
+        rows = from_cache(cache.index_select(0, used).flatten(0, 1)[: stop - start])
         block = rows.new_zeros((KEY_BLOCK, *rows.shape[1:]), dtype=torch.float32)
         block[: stop - start] = rows
         return block.transpose(0, 1).contiguous()

@@ -1,12 +1,15 @@
 """The native operators other than products, against the reference, on every level."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.levels import LEVELS, open_level
 from support.paged import Paged, rand
 
-from gristmill.kernels import open_ops
+from gristmill.kernels import FORMATS, open_ops
 from gristmill.kernels.cpu.arena import Arena
+from gristmill.kernels.kv import KV_TYPES
 from gristmill.kernels.layout import TokenLayout
 from gristmill.kernels.reference import ReferenceBackend
 from gristmill.kernels.specs import AttentionSpec, Norm, Rotation
@@ -112,9 +115,9 @@ def test_what_is_no_number_is_highest(ops, reference):
 
 
 @pytest.mark.parametrize("interleaved", [True, False])
-@pytest.mark.parametrize("kv_type", ["f32", "f16", "bf16", "q8_0"])
+@pytest.mark.parametrize("kv_type", list(KV_TYPES))
 def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type):
-    dim = 32 if kv_type == "q8_0" else 24
+    dim = 32 if KV_TYPES[kv_type].multiple > 1 else 24
     positions, inv_freq = torch.tensor([0, 5, 100_000]), torch.rand(dim // 4, dtype=torch.float64)
     norms = (Norm(rand(dim, seed=4), 1e-6), Norm(rand(dim, seed=5), 1e-6))
     for other in (ops, reference):
@@ -147,7 +150,7 @@ def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths,
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kv_type", "tolerance"), [("f16", 2e-3), ("bf16", 2e-2), ("q8_0", 2e-2)])
+@pytest.mark.parametrize(("kv_type", "tolerance"), [("f16", 2e-3), ("bf16", 2e-2), ("q8_0", 2e-2), ("q4_0", 0.3)])
 @pytest.mark.parametrize("dim", [32, 64, 96])
 def test_attention_over_each_type_of_cache(ops, kv_type, tolerance, dim):
     paged = Paged(ops, [600, 40], [3, 40], dim=dim, kv_type=kv_type)
@@ -156,9 +159,33 @@ def test_attention_over_each_type_of_cache(ops, kv_type, tolerance, dim):
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+@pytest.mark.parametrize(("dim", "lengths", "new"), [(32, [1, 17], [1, 17]), (64, [257, 4], [1, 1]), (96, [530], [30])])
+def test_attention_over_codes_equals_the_reference_over_the_same_codes(ops, reference, kv_type, dim, lengths, new):
+    outs = []
+    for other in (ops, reference):
+        paged = Paged(other, lengths, new, dim=dim, kv_type=kv_type)
+        outs.append(other.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, AttentionSpec(0.2)))
+    torch.testing.assert_close(*outs, rtol=1e-5, atol=2e-6)
+
+
+def test_codes_of_four_bits_are_those_of_the_weight_format(ops):
+    values = rand(16, 1, 32) * 10.0 ** torch.arange(-12, 4)[:, None, None]
+    values[3], values[4, 0, 5], values[5, 0, 9] = 0.0, 5e5, -5e5
+    values[6, 0, 3:6], values[7, 0, 3:6] = torch.tensor([9.0, -9.0, 9.0]), torch.tensor([-9.0, 9.0, 9.0])
+    for value in values.split(1):
+        paged = Paged(ops, [1], [1], n_heads=1, n_kv_heads=1, kv_type="q4_0")  # one key: its value comes out
+        still = Rotation(torch.ones(1, 16), torch.zeros(1, 16), False)
+        here = replace(paged.layout, slots=torch.zeros(1, dtype=torch.int64))
+        ops.rope_store(value, value, value, still, paged.k_cache, paged.v_cache, here)
+        out = ops.attention(paged.q[0], paged.k_cache, paged.v_cache, paged.layout, AttentionSpec(0.0))
+        assert torch.equal(out, FORMATS["Q4_0"].decode(FORMATS["Q4_0"].encode(value)))
+
+
+@pytest.mark.parametrize("kv_type", ["f32", "q4_0"])
 @pytest.mark.parametrize("spec", [AttentionSpec(0.2), AttentionSpec(0.2, window=600)])
-def test_attention_is_the_same_bit_for_bit_alone_and_in_a_batch_and_in_chunks(ops, spec):
-    both = Paged(ops, [1300, 40], [1300, 40])
+def test_attention_is_the_same_bit_for_bit_alone_and_in_a_batch_and_in_chunks(ops, spec, kv_type):
+    both = Paged(ops, [1300, 40], [1300, 40], kv_type=kv_type)
     out = ops.attention(torch.cat(both.q), both.k_cache, both.v_cache, both.layout, spec)
     for cut in (1, 3, 16, 511, 1299):
         layout = TokenLayout(

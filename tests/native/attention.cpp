@@ -12,7 +12,7 @@ struct Shape {
 };
 
 int64_t head_bytes(KvType type, int dim) {
-    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : 32 * dim;
+    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : type == kQ4 ? 9 * dim : 32 * dim;
 }
 
 // A sequence of s.context tokens goes through the cache; the outputs of its last s.n_new tokens.
@@ -33,6 +33,7 @@ Floats attend(Context& c, const Shape& s, Data data) {
     r.k_cache = k_cache.data(), r.v_cache = v_cache.data(), r.q_out = turned.data(), r.eps = 1e-6f;
     r.n_heads = s.n_heads, r.n_kv_heads = s.n_kv_heads, r.k_dim = r.v_dim = s.dim, r.half = s.dim / 2;
     r.interleaved = s.context % 2, r.kv_type = s.type;
+    r.k_page = r.v_page = s.n_kv_heads * head_bytes(s.type, s.dim);
     Program program;
     emit_items(c, c.level.rope_store, r, static_cast<int64_t>(n) * s.n_kv_heads, 1, program);
     Floats out(s.n_new * q_row);
@@ -42,7 +43,7 @@ Floats attend(Context& c, const Shape& s, Data data) {
     a.k_cache = k_cache.data(), a.v_cache = v_cache.data(), a.seq_starts = starts.data(), a.page_table = pages.data();
     a.context_lens = lengths.data(), a.out = out.data(), a.scale = 0.2f, a.softcap = s.softcap, a.window = s.window;
     a.n_seqs = 1, a.max_pages = n_pages, a.n_heads = s.n_heads, a.n_kv_heads = s.n_kv_heads, a.k_dim = a.v_dim = s.dim;
-    a.kv_type = s.type;
+    a.kv_type = s.type, a.k_page = r.k_page, a.v_page = r.v_page;
     emit_attention(c, a, s.n_new, program);
     run(c, program);
     return out;
@@ -51,11 +52,11 @@ Floats attend(Context& c, const Shape& s, Data data) {
 }  // namespace
 
 void test_attention(Context& level, Context& portable, Report& report) {
-    for (KvType type : {kF32, kF16, kBf16, kQ8})
+    for (KvType type : {kF32, kF16, kBf16, kQ8, kQ4})
         for (int dim : {24, 32, 64})
             for (int context : {1, 15, 17, 64, 65, 513, 1100})
                 for (int window : {0, 1, 33, 600}) {
-                    if (type == kQ8 && dim % 32) continue;
+                    if (type >= kQ8 && dim % 32) continue;
                     for (int n_new : {1, context < 13 ? context : 13}) {
                         Shape s{type, dim, 6, 2, context, n_new, window, window == 33 ? 5.0f : 0.0f};
                         std::string what = std::string(level.level.name) + " attention type " + std::to_string(type) +

@@ -240,7 +240,7 @@ struct Batch {
 };
 
 int64_t head_bytes(KvType type, int dim) {
-    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : 32 * dim;
+    return type == kF32 ? 64 * dim : type == kQ8 ? 17 * dim : type == kQ4 ? 9 * dim : 32 * dim;
 }
 
 struct Pages {                      // of the sequences, shuffled; -1 where a sequence has no page
@@ -274,12 +274,13 @@ Floats attend(Context& c, const Batch& b, const std::vector<int>& news, Floats* 
     const int row = q_cols + k_cols + v_cols, out_cols = b.n_heads * b.v_dim;
     Floats qkv = data.floats(n * row), cos = data.floats(n * half), sin = data.floats(n * half);
     Floats turned(n * q_cols), q;
-    Bytes k_cache(pages.n * b.n_kv_heads * head_bytes(b.type, b.k_dim), 255);   // NaN where nothing was stored
-    Bytes v_cache(pages.n * b.n_kv_heads * head_bytes(b.type, b.v_dim), 255);
+    const int64_t k_bytes = b.n_kv_heads * head_bytes(b.type, b.k_dim), v_bytes = b.n_kv_heads * head_bytes(b.type, b.v_dim);
+    const int64_t page_bytes = k_bytes + v_bytes + 64;      // keys, values, and a gap as of another layer
+    Bytes cache(pages.n * page_bytes, 255);                 // NaN where nothing was stored
     RopeStoreArgs r{};
     r.q = qkv.data(), r.k = r.q + q_cols, r.v = r.k + k_cols, r.q_stride = r.k_stride = r.v_stride = row;
     r.cos = cos.data(), r.sin = sin.data(), r.slots = pages.slots.data(), r.q_out = turned.data();
-    r.k_cache = k_cache.data(), r.v_cache = v_cache.data(), r.n_heads = b.n_heads, r.n_kv_heads = b.n_kv_heads;
+    r.k_cache = cache.data(), r.v_cache = r.k_cache + k_bytes, r.k_page = r.v_page = page_bytes, r.n_heads = b.n_heads, r.n_kv_heads = b.n_kv_heads;
     r.k_dim = b.k_dim, r.v_dim = b.v_dim, r.half = half, r.interleaved = b.window > 0, r.kv_type = b.type;
     run_emitted(c, [&](Program& program) {
         emit_items(c, c.level.rope_store, r, static_cast<int64_t>(n) * b.n_kv_heads, 1, program);
@@ -292,11 +293,15 @@ Floats attend(Context& c, const Batch& b, const std::vector<int>& news, Floats* 
     }
     everything->assign(starts.back() * out_cols, 0.0f);
     AttentionArgs a{};
-    a.q = q.data(), a.k_cache = k_cache.data(), a.v_cache = v_cache.data(), a.seq_starts = starts.data();
+    a.q = q.data(), a.k_cache = r.k_cache, a.v_cache = r.v_cache, a.seq_starts = starts.data();
+    a.k_page = a.v_page = page_bytes;
     a.page_table = pages.table.data(), a.context_lens = b.contexts.data(), a.out = everything->data(), a.scale = 0.2f;
     a.softcap = b.window == 33 ? 5.0f : 0.0f, a.n_seqs = n_seqs, a.max_pages = pages.max_pages, a.n_heads = b.n_heads;
     a.n_kv_heads = b.n_kv_heads, a.k_dim = b.k_dim, a.v_dim = b.v_dim, a.window = b.window, a.kv_type = b.type;
     run_emitted(c, [&](Program& program) { emit_attention(c, a, starts.back(), program); });
+    for (int page = 0; page < pages.n; ++page)
+        for (int64_t i = k_bytes + v_bytes; i < page_bytes; ++i)
+            if (cache[page * page_bytes + i] != 255) return {};
     Floats last;
     for (int s = 0; s < n_seqs; ++s)
         last.insert(last.end(), everything->end() - (starts.back() - starts[s + 1] + 1) * out_cols,
@@ -320,11 +325,11 @@ void check_batch(Context& level, Context& portable, const Batch& b, Report& repo
 
 void test_sequences(Context& level, Context& portable, Report& report) {
     const std::vector<int> contexts{1, 15, 64, 513, 1100};
-    for (KvType type : {kF32, kF16, kBf16, kQ8})
+    for (KvType type : {kF32, kF16, kBf16, kQ8, kQ4})
         for (int window : {0, 33, 600}) {
             check_batch(level, portable, {type, 64, 32, 6, 2, window, contexts}, report);
             check_batch(level, portable, {type, 32, 96, 5, 1, window, contexts}, report);
-            if (type != kQ8) check_batch(level, portable, {type, 24, 40, 3, 3, window, contexts}, report);
+            if (type < kQ8) check_batch(level, portable, {type, 24, 40, 3, 3, window, contexts}, report);
         }
 }
 

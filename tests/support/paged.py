@@ -1,5 +1,7 @@
 """Sequences in a paged cache, for tests of attention."""
 
+import math
+
 import torch
 
 from gristmill.kernels.kv import KV_TYPES
@@ -27,11 +29,13 @@ class Paged:
         self.values = [rand(n, n_kv_heads, dim, seed=50 + i) for i, n in enumerate(lengths)]
         self.q = [rand(n, n_heads, dim, seed=90 + i) for i, n in enumerate(new)]
         kind = KV_TYPES[kv_type]
-        shape = (n_pages * PAGE, n_kv_heads, kind.width(dim))
-        # 255 in every byte is NaN in all float types: what nobody has written must not matter.
+        shape = (PAGE, n_kv_heads, kind.width(dim))
+        n_bytes = math.prod(shape) * kind.dtype.itemsize
+        # 255 in every byte is NaN in all float types: what nobody has written must not matter. Pages are apart, as in
+        # a cache of several layers.
+        region = torch.full((n_pages, 2 * n_bytes + 64), 255, dtype=torch.uint8)
         self.k_cache, self.v_cache = (
-            torch.full((*shape[:2], shape[2] * kind.dtype.itemsize), 255, dtype=torch.uint8).view(kind.dtype)
-            for _ in range(2)
+            region[:, start : start + n_bytes].view(kind.dtype).unflatten(1, shape) for start in (0, n_bytes)
         )
         table = torch.zeros(len(lengths), max(-(-n // PAGE) for n in lengths) + 2, dtype=torch.int32)
         for i, n in enumerate(lengths):

@@ -94,7 +94,7 @@ struct AnglesArgs {
     float magnitude;
 };
 
-enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3 };
+enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3, kQ4 = 4 };
 
 // Normalises (where q_norm is not null) and turns q and k, writes k and v to the cache.
 struct RopeStoreArgs {
@@ -104,6 +104,7 @@ struct RopeStoreArgs {
     const float *q_norm, *k_norm;
     const int64_t* slots;       // (n,)
     uint8_t *k_cache, *v_cache;
+    int64_t k_page, v_page;     // bytes from one page to the next
     float* q_out;               // (n, n_heads, k_dim)
     float eps;
     int32_t n_heads, n_kv_heads, k_dim, v_dim, half, interleaved;
@@ -113,6 +114,7 @@ struct RopeStoreArgs {
 struct AttentionArgs {
     const float* q;             // (n, n_heads, k_dim)
     const uint8_t *k_cache, *v_cache;
+    int64_t k_page, v_page;     // bytes from one page to the next
     const int32_t* seq_starts;  // (n_seqs + 1,)
     const int32_t* page_table;  // (n_seqs, max_pages)
     const int32_t* context_lens;// (n_seqs,)

@@ -287,15 +287,16 @@ PyObject* angles(PyObject*, PyObject* args, PyObject* keywords) {
 PyObject* rope_store(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
         "context", "program", "n", "q", "q_stride", "k", "k_stride", "v", "v_stride", "cos", "sin", "half", "interleaved",
-        "slots", "k_cache", "v_cache", "kv_type", "q_out", "n_heads", "n_kv_heads", "k_dim", "v_dim", "q_norm", "k_norm",
-        "eps", nullptr};
+        "slots", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "q_out", "n_heads", "n_kv_heads", "k_dim", "v_dim",
+        "q_norm", "k_norm", "eps", nullptr};
     PyObject *context, *program;
-    Py_ssize_t n, q, k, v, q_stride, k_stride, v_stride, cos, sin, slots, k_cache, v_cache, q_out, q_norm = 0, k_norm = 0;
+    Py_ssize_t n, q, k, v, q_stride, k_stride, v_stride, cos, sin, slots, k_cache, v_cache, q_out;
+    Py_ssize_t k_page, v_page, q_norm = 0, k_norm = 0;
     int kv_type;
     RopeStoreArgs a{};
-    if (!parse(args, keywords, "OOnnnnnnnnniinnniniiii|nnf", names, &context, &program, &n, &q, &q_stride, &k,
-               &k_stride, &v, &v_stride, &cos, &sin, &a.half, &a.interleaved, &slots, &k_cache, &v_cache, &kv_type, &q_out,
-               &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &q_norm, &k_norm, &a.eps))
+    if (!parse(args, keywords, "OOnnnnnnnnniinnnnniniiii|nnf", names, &context, &program, &n, &q, &q_stride, &k,
+               &k_stride, &v, &v_stride, &cos, &sin, &a.half, &a.interleaved, &slots, &k_cache, &v_cache, &k_page, &v_page,
+               &kv_type, &q_out, &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &q_norm, &k_norm, &a.eps))
         return nullptr;
     a.q = at<const float>(q), a.k = at<const float>(k), a.v = at<const float>(v);
     a.q_stride = q_stride, a.k_stride = k_stride, a.v_stride = v_stride;
@@ -303,6 +304,7 @@ PyObject* rope_store(PyObject*, PyObject* args, PyObject* keywords) {
     a.q_norm = at<const float>(q_norm), a.k_norm = at<const float>(k_norm);
     a.slots = at<const int64_t>(slots);
     a.k_cache = at<uint8_t>(k_cache), a.v_cache = at<uint8_t>(v_cache);
+    a.k_page = k_page, a.v_page = v_page;
     a.q_out = at<float>(q_out);
     a.kv_type = static_cast<KvType>(kv_type);
     if (a.k_dim > kMaxHeadDim || a.v_dim > kMaxHeadDim) {
@@ -316,18 +318,20 @@ PyObject* rope_store(PyObject*, PyObject* args, PyObject* keywords) {
 
 PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
-        "context", "program", "n", "q", "k_cache", "v_cache", "kv_type", "seq_starts", "page_table", "context_lens",
-        "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap", "out", nullptr};
+        "context", "program", "n", "q", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "seq_starts", "page_table",
+        "context_lens", "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap",
+        "out", nullptr};
     PyObject *context, *program;
-    Py_ssize_t n, q, k_cache, v_cache, starts, table, lens, out_address;
+    Py_ssize_t n, q, k_cache, v_cache, k_page, v_page, starts, table, lens, out_address;
     int kv_type;
     AttentionArgs a{};
-    if (!parse(args, keywords, "OOnnnninnniiiiiififn", names, &context, &program, &n, &q, &k_cache, &v_cache, &kv_type,
-               &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &a.scale,
-               &a.window, &a.softcap, &out_address))
+    if (!parse(args, keywords, "OOnnnnnninnniiiiiififn", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
+               &v_page, &kv_type, &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim,
+               &a.v_dim, &a.scale, &a.window, &a.softcap, &out_address))
         return nullptr;
     a.q = at<const float>(q);
     a.k_cache = at<const uint8_t>(k_cache), a.v_cache = at<const uint8_t>(v_cache);
+    a.k_page = k_page, a.v_page = v_page;
     a.seq_starts = at<const int32_t>(starts);
     a.page_table = at<const int32_t>(table);
     a.context_lens = at<const int32_t>(lens);

@@ -72,7 +72,7 @@ static inline void score_pages(const BlockPages& pages, int first, const float* 
     for (int i = 0; i < k_dim; ++i, q += padded) {
         F k[kP];
         for (int p = 0; p < kP; ++p) {
-            if (kFetch) __builtin_prefetch(pages.next[first + p] + 16 * Kv::kBytes * i);
+            if (kFetch) __builtin_prefetch(pages.next[first + p] + Kv::k_at(i));
             k[p] = Kv::load_k(pages.now[first + p], i, k_dim);
         }
         for (int r = 0; r < kR; ++r)
@@ -118,7 +118,7 @@ static inline void add_values(const BlockPages& pages, int n_keys, const float* 
         for (int token = 0; token < n_tokens; ++token) {
             F v[kD];
             for (int d = 0; d < kD; ++d) {
-                if (kFetch) __builtin_prefetch(pages.next[p] + (token * v_dim + i + 16 * d) * Kv::kBytes);
+                if (kFetch) __builtin_prefetch(pages.next[p] + Kv::v_at(token, i + 16 * d, v_dim));
                 v[d] = Kv::load_v(pages.now[p], token, i + 16 * d, v_dim);
             }
             for (int r = 0; r < kR; ++r)
@@ -175,15 +175,15 @@ template <class Kv> static void add_block(const AttentionArgs& a, const QueryTil
 // One block of 64 keys from `block` on.
 template <class Kv> static void attend_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
                                              int block, State state) {
-    const int64_t k_head = Kv::head_bytes(a.k_dim), v_head = Kv::head_bytes(a.v_dim);
+    const uint8_t* k_head = a.k_cache + t.kv_head * Kv::head_bytes(a.k_dim);     // in page 0
+    const uint8_t* v_head = a.v_cache + t.kv_head * Kv::head_bytes(a.v_dim);
     const int last = t.last_position() + 1 - block, n_keys = last < kKeys ? last : kKeys;
     BlockPages keys, values;
     for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: another stands for them
         const int here = block / 16 + (16 * p < n_keys ? p : 0), after = 16 * p + kKeys < last ? block / 16 + 4 + p : here;
-        const int64_t now = static_cast<int64_t>(t.pages[here]) * a.n_kv_heads + t.kv_head;
-        const int64_t next = static_cast<int64_t>(t.pages[after]) * a.n_kv_heads + t.kv_head;
-        keys.now[p] = a.k_cache + now * k_head, keys.next[p] = a.k_cache + next * k_head;
-        values.now[p] = a.v_cache + now * v_head, values.next[p] = a.v_cache + next * v_head;
+        const int64_t now = t.pages[here], next = t.pages[after];
+        keys.now[p] = k_head + now * a.k_page, keys.next[p] = k_head + next * a.k_page;
+        values.now[p] = v_head + now * a.v_page, values.next[p] = v_head + next * a.v_page;
     }
     score_block<Kv>(a, t, s, keys);
     int r = 0;
@@ -328,6 +328,7 @@ static void attention(const void* args, Scratch scratch, int64_t first, int64_t 
         case kF16: return attend<PlainKv<KvF16>>(a, scratch, first, last);
         case kBf16: return attend<PlainKv<KvBf16>>(a, scratch, first, last);
         case kQ8: return attend<Q8Kv>(a, scratch, first, last);
+        case kQ4: return attend<Q4Kv>(a, scratch, first, last);
     }
 }
 

@@ -40,10 +40,12 @@ template <class Kv> static void rope_store_item(const RopeStoreArgs& a, int64_t 
         turn(a, cos, sin, q, a.q_out + (n * a.n_heads + head) * a.k_dim);
     }
     turn(a, cos, sin, normed(a.k + n * a.k_stride + kv_head * a.k_dim, a.k_norm, a.k_dim, a.eps, room), turned);
-    const int64_t page = a.slots[n] / 16, at = page * a.n_kv_heads + kv_head;
+    const int64_t page = a.slots[n] / 16;
     const int token = static_cast<int>(a.slots[n] % 16);
-    Kv::store_k(a.k_cache + at * Kv::head_bytes(a.k_dim), token, turned, a.k_dim);
-    Kv::store_v(a.v_cache + at * Kv::head_bytes(a.v_dim), token, a.v + n * a.v_stride + kv_head * a.v_dim, a.v_dim);
+    uint8_t* k_head = a.k_cache + page * a.k_page + kv_head * Kv::head_bytes(a.k_dim);
+    uint8_t* v_head = a.v_cache + page * a.v_page + kv_head * Kv::head_bytes(a.v_dim);
+    Kv::store_k(k_head, token, turned, a.k_dim);
+    Kv::store_v(v_head, token, a.v + n * a.v_stride + kv_head * a.v_dim, a.v_dim);
 }
 
 // Items: tokens, by KV head.
@@ -57,6 +59,7 @@ static void rope_store(const void* args, Scratch, int64_t first, int64_t last) {
             case kF16: rope_store_item<PlainKv<KvF16>>(a, n, head); break;
             case kBf16: rope_store_item<PlainKv<KvBf16>>(a, n, head); break;
             case kQ8: rope_store_item<Q8Kv>(a, n, head); break;
+            case kQ4: rope_store_item<Q4Kv>(a, n, head); break;
         }
     }
 }

@@ -102,6 +102,7 @@ static inline __m256i round_half(__m256 x) {        // 0 for NaN
     return _mm256_cvtps_epi32(_mm256_and_ps(x, _mm256_cmp_ps(x, x, _CMP_ORD_Q)));
 }
 static inline I round_i(F x) { GM_BOTH(I, round_half); }
+static inline I trunc_i(F x) { GM_BOTH(I, _mm256_cvttps_epi32); }
 static inline F as_f(I x) { GM_BOTH(F, _mm256_castsi256_ps); }
 static inline I as_i(F x) { GM_BOTH(I, _mm256_castps_si256); }
 static inline F add(F x, F y) { GM_PAIRS(F, _mm256_add_ps); }

@@ -67,6 +67,7 @@ static inline void store_part(float* p, F x, int n) { _mm512_mask_storeu_ps(p, (
 static inline F set_f(float x) { return _mm512_set1_ps(x); }
 static inline F to_f(I x) { return _mm512_cvtepi32_ps(x); }
 static inline I round_i(F x) { return _mm512_cvtps_epi32(x); }
+static inline I trunc_i(F x) { return _mm512_cvttps_epi32(x); }
 static inline F as_f(I x) { return _mm512_castsi512_ps(x); }
 static inline I as_i(F x) { return _mm512_castps_si512(x); }
 static inline F add(F x, F y) { return _mm512_add_ps(x, y); }

@@ -108,6 +108,7 @@ static inline void store_part(float* p, F x, int n) {
 static inline F set_f(float x) { GM_F(vdupq_n_f32(x)); }
 static inline F to_f(I x) { GM_F(vcvtq_f32_s32(x.q[i])); }
 static inline I round_i(F x) { GM_I(vcvtnq_s32_f32(x.q[i])); }
+static inline I trunc_i(F x) { GM_I(vcvtq_s32_f32(x.q[i])); }
 static inline F as_f(I x) { GM_F(vreinterpretq_f32_s32(x.q[i])); }
 static inline I as_i(F x) { GM_I(vreinterpretq_s32_f32(x.q[i])); }
 static inline F add(F x, F y) { GM_F(vaddq_f32(x.q[i], y.q[i])); }

@@ -105,6 +105,7 @@ static inline I round_i(F x) {      // to nearest, ties to even: the addition ro
     F shifted = x + 12582912.0f;
     return x == x ? (I)shifted - 0x4B400000 : I{};
 }
+static inline I trunc_i(F x) { return __builtin_convertvector(x, I); }      // towards 0; |x| below 2^31
 static inline F zero_below(F x, float limit, F y) { return x < limit ? F{} : y; }                        // y where x is NaN
 static inline F keep(F x, int first, int last, float fill) {
     for (int i = 0; i < 16; ++i)
