@@ -160,9 +160,12 @@ class Ops:
 
     # -- sampling ----------------------------------------------------------------------------------------------
 
-    def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k highest of x (n,), highest first, of equal ones the first, and their places, int64. NaN is highest."""
-        return self.table.find("top_k")(x, k)
+    def top_k(self, x: torch.Tensor, k: int, bits: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k highest of x (n,), highest first, of equal ones the first, and their places, int64. NaN is highest.
+
+        With ``bits``, those of ``masked(x, bits)``.
+        """
+        return self.table.find("top_k")(x, k, bits)
 
     def masked(self, x: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
         """x (n,) where its bit is set, else -Inf. ``bits`` int32 (ceil(n / 32),), the lowest bit of each first."""

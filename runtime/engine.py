@@ -77,7 +77,7 @@ class Engine:
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self.read_prompt = PromptReader(tokenizer, n_ctx)
         self._top_k = forward.model.ops.top_k
-        self._grammars = Compiler(tokenizer, forward.model.ops.masked)
+        self._grammars = Compiler(tokenizer, forward.model.ops.device)
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size, keep=reuse_prefixes)
         self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running)
         self.speculator = Speculator(drafter or PromptLookup(), n_ctx=n_ctx, max_sequences=max_drafted)
@@ -215,7 +215,7 @@ class Engine:
         """The next token, None where the sequence does not go on from here, and what there is to say."""
         seq.prompt_done_ns = seq.prompt_done_ns or time.monotonic_ns()
         try:
-            token = seq.sampler(seq.matcher.masked(logits) if seq.matcher else logits, seq.tokens)
+            token = seq.sampler(logits, seq.tokens, seq.matcher.allowed() if seq.matcher else None)
             if token in self.tokenizer.eog_ids:
                 return None, self._finish(seq, "stop")
             if seq.matcher:

@@ -25,6 +25,6 @@ def token_logprob(
 
     top: list[TokenLogprob] = []
     if params.top_logprobs > 0:
-        values, ids = top_k(logits, min(params.top_logprobs, len(logits)))
+        values, ids = top_k(logits, min(params.top_logprobs, len(logits)), None)
         top = [entry(i, v, []) for i, v in zip(ids.tolist(), values.tolist(), strict=True)]
     return entry(token, float(logits[token]), top)

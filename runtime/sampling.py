@@ -18,7 +18,7 @@ from gristmill.kernels.reference.pointwise import top_k
 from .errors import GristmillError
 from .params import Sampling
 
-TopK = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+TopK = Callable[[torch.Tensor, int, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Sampler:
@@ -33,9 +33,10 @@ class Sampler:
         self._window = n_ctx if params.repeat_last_n < 0 else params.repeat_last_n
         self._random = random.Random() if params.seed == -1 else random.Random(params.seed % (1 << 64))
 
-    def __call__(self, logits: torch.Tensor, history: Sequence[int]) -> int:
+    def __call__(self, logits: torch.Tensor, history: Sequence[int], bits: torch.Tensor | None = None) -> int:
         """The next token's id. ``logits``: (vocab,) float32 on any device, not changed. ``history``: prompt and output.
 
+        ``bits`` are those of ``kernels.Ops.masked``: only tokens whose bit is set can be drawn.
         Raises GristmillError for logits that hold NaN, or no number above -Inf.
         """
         params = self._params
@@ -44,11 +45,11 @@ class Sampler:
         if self._window and _penalizes(params):
             logits = penalized(logits, history[-self._window :], params)
         if params.temperature <= 0:
-            values, ids = self._top_k(logits, 1)
+            values, ids = self._top_k(logits, 1, bits)
             _check(float(values[0]))
             return int(ids[0])
         k = params.top_k if 0 < params.top_k < len(logits) else len(logits)
-        values, ids = self._top_k(logits, k)
+        values, ids = self._top_k(logits, k, bits)
         _check(float(values[0]))
         values = _finite(values.cpu().double())
         kept = typical_p(values, params.typical_p)

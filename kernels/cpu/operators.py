@@ -318,9 +318,9 @@ class CpuOperators:
 
     # -- sampling ----------------------------------------------------------------------------------------------
 
-    def top_k(self, x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def top_k(self, x: torch.Tensor, k: int, bits: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         if k > MAX_INSERTED:
-            return top_k(x, k)
+            return top_k(x if bits is None else self.masked(x, bits), k)
         values, ids, at = self.recorder.empty(k), self.recorder.empty(k, dtype=torch.int64), self.recorder.address
         self.native.top_k(
             self._handle,
@@ -328,6 +328,7 @@ class CpuOperators:
             n=x.shape[0],
             k=k,
             x=at(_contiguous(x)),
+            bits=0 if bits is None else at(_contiguous(bits)),
             values=at(values),
             ids=at(ids),
         )

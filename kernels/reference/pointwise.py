@@ -36,7 +36,8 @@ def gather(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return x.index_select(0, rows)
 
 
-def top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def top_k(x: torch.Tensor, k: int, bits: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x if bits is None else masked(x, bits)
     values, ids = torch.sort(x, descending=True, stable=True)  # topk leaves the order of equal ones open
     return values[:k], ids[:k]
 

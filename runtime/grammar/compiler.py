@@ -11,11 +11,13 @@ from llguidance import LLMatcher, LLTokenizer
 
 from ..errors import InvalidRequest
 from ..params import Grammar
-from .matcher import Masked, Matcher
+from .matcher import Matcher
 from .source import compile_grammar
 from .vocabulary import native_tokenizer
 
 if TYPE_CHECKING:
+    import torch
+
     from ..tokenizer import Tokenizer
 
 MAX_KEPT = 64
@@ -27,11 +29,11 @@ _BYTES_PER_CHARACTER, _LEAST_BYTES = 400, 64 << 10
 class Compiler:
     """May be used from several threads. The native tokenizer is made for the first grammar, which thus takes longer.
 
-    ``masked`` is the operator of ``kernels.Ops``.
+    ``device`` is that of the logits.
     """
 
-    def __init__(self, tokenizer: Tokenizer, masked: Masked):
-        self._tokenizer, self._masked = tokenizer, masked
+    def __init__(self, tokenizer: Tokenizer, device: torch.device):
+        self._tokenizer, self._device = tokenizer, device
         self._lock = threading.Lock()
         self._kept: OrderedDict[Grammar, LLMatcher] = OrderedDict()
 
@@ -46,7 +48,7 @@ class Compiler:
                     raise InvalidRequest(f"grammar: {error}") from None
                 self._keep(grammar, native)
             self._kept.move_to_end(grammar)
-            return Matcher(native.deep_copy(), self._native_tokenizer.vocab_size, self._masked)
+            return Matcher(native.deep_copy(), self._native_tokenizer.vocab_size, self._device)
 
     @property
     def n_kept(self) -> int:

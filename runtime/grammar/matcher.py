@@ -11,7 +11,6 @@ import contextlib
 import queue
 import threading
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,8 +20,6 @@ from .source import reason
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
-
-Masked = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 WAIT_S = 0.0005  # for a mask, before the forward pass: ten times what one takes
 MASK_TIMEOUT_S = 2.0
@@ -35,21 +32,21 @@ class Matcher:
     GristmillError where the grammar came to a dead end or grew over its limits; that cannot be mended.
     """
 
-    def __init__(self, native: LLMatcher, n_vocab: int, masked: Masked):
-        """``n_vocab`` is the native tokenizer's; ``masked`` the operator of ``kernels.Ops``."""
-        self._native, self._masked = native, masked
+    def __init__(self, native: LLMatcher, n_vocab: int, device: torch.device):
+        """``n_vocab`` is the native tokenizer's; ``device`` that of the logits."""
+        self._native, self._device = native, device
         self.bits = torch.zeros(-(-n_vocab // 32), dtype=torch.int32)
         self._helper = _Helper(native, self.bits)
         self.accepting = self.stopped = False
         self._moved()
 
-    def masked(self, logits: torch.Tensor) -> torch.Tensor:
-        """A copy of ``logits`` (vocab,) with -Inf for every token that the grammar does not allow next.
+    def allowed(self) -> torch.Tensor:
+        """Which tokens may come next: ``bits`` of ``kernels.Ops.masked``, which the next ``accept`` overwrites.
 
         Tokens that end a generation are allowed exactly where the grammar accepts.
         """
         self._settle()
-        return self._masked(logits, self.bits.to(logits.device))
+        return self.bits.to(self._device)
 
     def accept(self, token: int) -> None:
         """``token`` was drawn. Begins to compute the next mask."""

@@ -57,7 +57,7 @@ class DraftModel:
         state.pages += self._pool.allocate(max(needed, 0)) or []
         logits = self._forward([Span(tokens, len(state.tokens), state.pages)])
         state.tokens += tokens
-        return int(self._top_k(logits[0], 1)[1][0])
+        return int(self._top_k(logits[0], 1, None)[1][0])
 
 
 def _n_common(known: Sequence[int], tokens: Sequence[int]) -> int:

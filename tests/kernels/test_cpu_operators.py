@@ -106,6 +106,20 @@ def test_the_highest_of_a_row_that_is_mostly_minus_infinity(ops, reference):
         assert ids[:3].tolist() == reference.top_k(x, k)[1][:3].tolist()
 
 
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 64, 65, 1000, 5000])
+def test_the_highest_of_what_a_mask_allows_is_that_of_the_masked_row(ops, reference, n):
+    n_words = -(-n // 32)
+    some = torch.randint(-(2**31), 2**31, (n_words,), dtype=torch.int32)
+    some[: n_words // 3], some[n_words // 3 : n_words // 2] = 0, -1
+    few = torch.zeros_like(some)
+    few[-1] = 1
+    for x in (rand(n), rand(n).round(), torch.where(rand(n) > 0, rand(n), -torch.inf)):
+        for bits in (some, few, torch.zeros_like(some), torch.full_like(some, -1)):
+            for k in {1, min(n, 3), min(n, 40), n}:
+                for mine, expected in zip(ops.top_k(x, k, bits), reference.top_k(x, k, bits), strict=True):
+                    assert torch.equal(mine, expected)
+
+
 def test_what_is_no_number_is_highest(ops, reference):
     x = rand(1000)
     x[70], x[3], x[999] = float("nan"), torch.inf, float("nan")

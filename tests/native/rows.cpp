@@ -37,10 +37,10 @@ Floats routed(Context& c, const Floats& logits, int n, int n_experts, int n_used
     return out;
 }
 
-Floats highest(Context& c, const Floats& x, int k) {
+Floats highest(Context& c, const Floats& x, int k, const std::vector<uint32_t>* bits = nullptr) {
     Floats values(k);
     std::vector<int64_t> ids(k);
-    TopKArgs a{x.data(), values.data(), ids.data(), static_cast<int32_t>(x.size()), k};
+    TopKArgs a{x.data(), bits ? bits->data() : nullptr, values.data(), ids.data(), static_cast<int32_t>(x.size()), k};
     Program program;
     emit_items(c, c.level.top_k, a, 1, 1, program);
     run(c, program);
@@ -71,7 +71,9 @@ void test_rows(Context& level, Context& portable, Report& report) {
             report.check(same(highest(level, x, (n * cols + 1) / 2), highest(portable, x, (n * cols + 1) / 2)), what + " top-k");
             std::vector<uint32_t> bits((x.size() + 31) / 32);
             for (size_t i = 0; i < bits.size(); ++i) bits[i] = i % 3 == 0 ? 0xa5c3u << i % 7 : i % 3 == 1 ? 0 : 0xffffffffu;
-            report.check(same(allowed(level, x, bits), allowed(portable, x, bits)), what + " masked");
+            Floats masked = allowed(portable, x, bits), best = highest(portable, masked, (n * cols + 1) / 2);
+            report.check(same(allowed(level, x, bits), masked), what + " masked");
+            report.check(same(highest(level, x, (n * cols + 1) / 2, &bits), best), what + " top-k of a mask");
         }
     Floats logits = data.floats(33 * 13);
     report.check(same(routed(level, logits, 33, 13, 4), routed(portable, logits, 33, 13, 4)), "route and combine");

@@ -143,6 +143,7 @@ struct CombineArgs {
 
 struct TopKArgs {               // the k highest of x (n,), highest first, and where they are; 0 < k <= n
     const float* x;
+    const uint32_t* bits;       // what is not set counts as minus infinity; null: all is set
     float* values;              // (k,)
     int64_t* ids;
     int32_t n, k;

@@ -370,12 +370,14 @@ PyObject* combine(PyObject*, PyObject* args, PyObject* keywords) {
 }
 
 PyObject* top_k(PyObject*, PyObject* args, PyObject* keywords) {
-    static const char* const names[] = {"context", "program", "n", "k", "x", "values", "ids", nullptr};
+    static const char* const names[] = {"context", "program", "n", "k", "x", "bits", "values", "ids", nullptr};
     PyObject *context, *program;
-    Py_ssize_t x, values, ids;
+    Py_ssize_t x, bits, values, ids;
     TopKArgs a{};
-    if (!parse(args, keywords, "OOiinnn", names, &context, &program, &a.n, &a.k, &x, &values, &ids)) return nullptr;
+    if (!parse(args, keywords, "OOiinnnn", names, &context, &program, &a.n, &a.k, &x, &bits, &values, &ids))
+        return nullptr;
     a.x = at<const float>(x);
+    a.bits = at<const uint32_t>(bits);
     a.values = at<float>(values);
     a.ids = at<int64_t>(ids);
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.top_k, a, 1, 1, out); });

@@ -15,4 +15,4 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def compiler(model):
-    return Compiler(model.tokenizer, model.ops.masked)
+    return Compiler(model.tokenizer, model.ops.device)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.grammars import run, schema_grammar, validate
 from support.schemas import schemas
 
+from gristmill.kernels.reference.pointwise import masked
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.events import Failed, Finished
 from gristmill.runtime.params import Grammar, Sampling
@@ -104,7 +105,7 @@ def test_a_dead_end_fails_that_request_alone(model):
     while len(ends) < 2:
         if n_steps == 5:
             matcher = engine._live[0].matcher
-            matcher.masked(torch.zeros(model.tokenizer.n_vocab))
+            masked(torch.zeros(model.tokenizer.n_vocab), matcher.allowed())
             matcher._native.consume_token(model.tokenizer.encode("{")[0])  # which ends it
         for last in engine.step():
             if isinstance(last, Failed | Finished):
