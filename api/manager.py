@@ -28,6 +28,7 @@ from .loaded import Loaded, Places
 from .loading import Given, Loading, Wanted
 from .memory import Demand, available_bytes
 from .options import LoadOptions
+from .room import Room
 from .settings import Settings
 from .upkeep import Upkeep
 
@@ -60,14 +61,15 @@ class Manager:
     ):
         self.settings = settings
         self.limit = settings.max_loaded_models or AUTOMATIC_LIMIT
-        self._start_runner, self._available = start_runner, available
+        self._start_runner = start_runner
         self._models: dict[Path, Loaded] = {}
         self._loads: dict[Path, Loading] = {}
-        self._room = asyncio.Lock()
+        self._one_by_one = asyncio.Lock()
         self._n_pending = 0
         self._starts: dict[Path, deque[float]] = {}
         self._closing = False
         self._upkeep = Upkeep(self._models, self._unload)
+        self._room = Room(self._models, self.limit, settings.n_contexts, available, self._go_or_wait)
 
     @property
     def models(self) -> list[Loaded]:
@@ -256,8 +258,8 @@ class Manager:
     async def _reserve(self, wanted: Wanted) -> tuple[Loaded, int]:
         """Room for a model: its entry, and how many contexts its cache may hold."""
         options, demand = wanted.options, wanted.demand
-        async with self._room:
-            n_contexts = await self._make_room(demand, options.num_ctx)
+        async with self._one_by_one:
+            n_contexts = await self._room.make(demand, options.num_ctx)
             places, n_bytes = Places(self.settings.n_slots), demand.total(options.num_ctx * n_contexts)
             model = Loaded(wanted.path, wanted.name, options, self.settings.keep_alive_s, places, n_bytes)
             self._models[model.path] = model
@@ -309,43 +311,13 @@ class Manager:
         if len(starts) > RESTARTS_PER_MINUTE and time.monotonic() - starts[0] < 60:
             raise RunnerError("model runner has stopped several times within a minute, try again later")
 
-    # -- making room -------------------------------------------------------------------------------------------
+    # -- letting go --------------------------------------------------------------------------------------------
 
-    async def _make_room(self, demand: Demand, num_ctx: int) -> int:
-        """How many contexts the new model's cache may hold. Unloads others, idle ones first, until there is room.
-
-        Raises OutOfMemory where it would not fit even alone, and then nothing is unloaded.
-        """
-        while True:
-            free = self._available()
-            if free is not None:
-                free -= sum(model.bytes_to_come for model in self._models.values())
-                self._check_fits(demand, num_ctx, free)
-            n_contexts = self.settings.n_contexts
-            while n_contexts > 1 and free is not None and demand.total(n_contexts * num_ctx) > free:
-                n_contexts //= 2
-            fits = free is None or demand.total(n_contexts * num_ctx) <= free
-            if fits and len(self._models) < self.limit:
-                return n_contexts
-            await self._evict()
-
-    def _check_fits(self, demand: Demand, num_ctx: int, free: int) -> None:
-        needed = demand.total(num_ctx)
-        others = sum(model.n_bytes for model in self._models.values())
-        if needed > free + others:
-            there = max(0, free + others)
-            raise OutOfMemory(
-                f"model requires more system memory ({needed / 2**30:.1f} GiB) than is available "
-                f"({there / 2**30:.1f} GiB); lower num_ctx or use a smaller model"
-            )
-
-    async def _evict(self) -> None:
-        """Unload one model: idle ones first, those that are kept for the shortest time first."""
-        loaded = [m for m in self._models.values() if m.runner is not None]
-        if not loaded:
-            await self._upkeep.next_change()  # others are being loaded
+    async def _go_or_wait(self, victim: Loaded | None) -> None:
+        """Unload a model that has to go; where there is none, wait for something to change."""
+        if victim is None:
+            await self._upkeep.next_change()
             return
-        victim = min(loaded, key=lambda m: (m.n_users > 0, m.keep_alive_s, str(m.path)))
         log.info("unloading %s to make room", victim.name)
         await self._unload_when_idle(victim)
 
