@@ -129,6 +129,7 @@ class Soak:
             ("truncate", [False]),
             ("shift", [False]),
             ("logprobs", [True]),
+            ("format", ["json", {"type": "object", "properties": {"a": {"type": "integer"}}}, {"not": {}}]),
         ):
             if rng.random() < 0.15:
                 body[key] = rng.choice(values)

@@ -10,7 +10,7 @@ from support.tiny_model import write_tiny_model
 
 from gristmill.runtime import open_model
 from gristmill.runtime.events import Failed, Finished, Piece
-from gristmill.runtime.params import Sampling
+from gristmill.runtime.params import Grammar, Sampling
 
 STORY = "Once upon a time there was a mill by the river, and its stones ground the grain of the whole valley. "
 PROMPTS = [STORY[:n] + end for n in (0, 15, 16, 17, 40, 64, 100) for end in ("a", "b", STORY)] + [STORY]
@@ -19,6 +19,7 @@ SAMPLINGS = [
     Sampling(temperature=1.0, seed=7, max_tokens=40, logprobs=True, repeat_penalty=1.2, repeat_last_n=-1),
     Sampling(temperature=2.0, seed=8, top_k=0, top_p=1.0, max_tokens=9, logprobs=True, logit_bias={5: 1.5}),
     Sampling(temperature=1.0, seed=9, max_tokens=150, logprobs=True),  # longer than the context: shifts
+    Sampling(temperature=1.0, seed=3, max_tokens=30, logprobs=True, grammar=Grammar("json")),
 ]
 
 
@@ -140,7 +141,7 @@ def test_the_same_request_gives_the_same_answer_in_every_schedule(
 
 
 def test_schedules_like_these_preempt_share_and_shift(models, alone):
-    schedule = [Job(prompt, sampling, 0) for prompt in (2, 5, 8, 11) for sampling in range(4)]
+    schedule = [Job(prompt, sampling, 0) for prompt in (2, 5, 8, 11) for sampling in range(len(SAMPLINGS))]
     engine = models[2].engine(n_slots=16, n_contexts=1, token_budget=48)
     events = serve(engine, schedule)
     stats = engine.stats()
