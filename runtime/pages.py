@@ -9,7 +9,7 @@ the first to be overwritten.
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class PagePool:
         self.n_pages, self.page_size = n_pages, page_size
         self.n_evicted = 0
         self._keep = keep
-        self._free = deque(range(n_pages))
+        self._free = list(reversed(range(n_pages)))  # the last one given back is taken first: it has memory already
         self._cached: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._uses = [0] * n_pages
         self._index: dict[tuple[Hashable, tuple[int, ...]], Block] = {}
@@ -56,7 +56,7 @@ class PagePool:
         """``n`` pages with one use each, or None, and then nothing has changed."""
         if n > self.n_free:
             return None
-        pages = [self._free.popleft() if self._free else self._evict() for _ in range(n)]
+        pages = [self._free.pop() if self._free else self._evict() for _ in range(n)]
         for page in pages:
             self._uses[page] = 1
         return pages
