@@ -48,7 +48,12 @@ class Model:
         """Raises InvalidRequest for a model that makes embeddings only."""
         if isinstance(self.network, Decoder) and self.generates:
             return self.network
-        raise InvalidRequest(f"a model of architecture {self.architecture} does not generate text; it makes embeddings")
+        raise InvalidRequest(self.only_embeds)
+
+    @property
+    def only_embeds(self) -> str:
+        """What to say where such a model is asked for text."""
+        return f"a model of architecture {self.architecture} does not generate text, it makes embeddings"
 
     @property
     def architecture(self) -> str:

@@ -11,6 +11,7 @@ from ..errors import UnsupportedModel
 from ..weights import Weights
 from .linear import Linear
 
+_UNSPECIFIED = (-1, 0xFFFFFFFF)  # -1, and how files of unsigned numbers hold it
 _HEAD = ("cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias")
 
 
@@ -33,10 +34,10 @@ class Pooling:
 
     def __init__(self, meta: Metadata, weights: Weights, config: DecoderConfig, *, causal: bool):
         self.ops, self.causal = weights.ops, causal
-        value = meta.count("pooling_type", 0, low=0, high=max(PoolingType))
-        self.kind = PoolingType(value) or (PoolingType.LAST if causal else PoolingType.MEAN)
+        self.kind = _read_type(meta) or (PoolingType.LAST if causal else PoolingType.MEAN)
         self.dim = config.hidden_size
-        self.classifier, self.scorer = None, None
+        self.classifier: Linear | None = None
+        self.scorer: Linear | None = None
         self.dense: list[Linear] = []
         if self.kind is PoolingType.RANK:
             self._read_classifier(meta, weights)
@@ -84,3 +85,10 @@ class Pooling:
         linear = Linear(weights, name, n_out, self.dim, scaled=False)
         self.dim = n_out
         return linear
+
+
+def _read_type(meta: Metadata) -> PoolingType:
+    """What the file says; ``NONE`` where it leaves it open."""
+    if meta.get("pooling_type") in _UNSPECIFIED:
+        return PoolingType.NONE
+    return PoolingType(meta.count("pooling_type", 0, low=0, high=max(PoolingType)))
