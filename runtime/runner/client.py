@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
@@ -126,7 +126,7 @@ class Runner:
         finally:
             del self._answers[request_id]
 
-    async def embed(self, inputs: list[str] | list[list[int]], *, truncate: bool = False) -> Embedded:
+    async def embed(self, inputs: Sequence[str] | Sequence[list[int]], *, truncate: bool = False) -> Embedded:
         """Vectors of texts, or of lists of token ids. Cancelling aborts the work.
 
         Raises InvalidRequest when an input cannot be used (PromptTooLong where one is too long), RunnerStopped when
@@ -136,7 +136,7 @@ class Runner:
         self._answers[request_id] = answers
         done = False
         try:
-            self._send(Embed(id=request_id, inputs=inputs, truncate=truncate))
+            self._send(Embed(id=request_id, inputs=list(inputs), truncate=truncate))
             received = await answers.get()
             done = True
             answer = _checked(received)

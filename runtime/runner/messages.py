@@ -96,7 +96,7 @@ class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
     """
 
     id: int
-    inputs: list[str] | list[list[int]]
+    inputs: list[str | list[int]]
     truncate: bool = False
 
 
