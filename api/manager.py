@@ -20,12 +20,11 @@ from pathlib import Path
 
 from gristmill.runtime.errors import OutOfMemory, RunnerError, RunnerStopped
 from gristmill.runtime.runner.client import Runner
-from gristmill.runtime.runner.messages import Load
 
 from .crashes import Crashes
 from .errors import ServerBusy
 from .loaded import Loaded, Places
-from .loading import Given, Loading, Wanted
+from .loading import Given, Loading, Wanted, load_message
 from .memory import Demand, available_bytes
 from .options import LoadOptions
 from .room import Room
@@ -293,7 +292,7 @@ class Manager:
         stall = self.settings.load_timeout_s
         try:
             model.runner = await self._start_runner(
-                self._request(model, n_contexts),
+                load_message(model, n_contexts, self.settings),
                 on_progress=lambda progress: setattr(model, "progress", progress),
                 stall_timeout_s=None if math.isinf(stall) else stall,
             )
@@ -310,20 +309,6 @@ class Manager:
         log.info("loaded %s: %s, %.0f MB, %.2f s", model.name, ready.backend, ready.memory_bytes / 1e6, seconds)
         self._upkeep.notify()
         return model
-
-    def _request(self, model: Loaded, n_contexts: int) -> Load:
-        options, settings = model.options, self.settings
-        return Load(
-            path=str(model.path),
-            num_ctx=options.num_ctx,
-            n_slots=settings.n_slots,
-            n_contexts=n_contexts,
-            num_batch=options.num_batch,
-            num_thread=options.num_thread,
-            draft=options.draft,
-            kv_type=settings.kv_cache_type,
-            backend=settings.backend,
-        )
 
     # -- letting go --------------------------------------------------------------------------------------------
 
