@@ -5,10 +5,11 @@ Order of checks and texts are Ollama's; what this version cannot do is refused w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
 from .manager import Lease
-from .memory import demand
+from .memory import Demand, demand, draft_bytes
 from .options import load_options, merge_options, sampling_options
 from .output import utc_now
 from .schema import RunRequest
@@ -125,16 +126,24 @@ class Run:
         trained = self.target.facts.context_length
         model = self.target.model
         load = load_options(self.options, self.service.settings, trained, model.draft_path)
-        facts, kv_type = self.target.facts, self.service.settings.kv_cache_type
         async with self.service.manager.lease(
             model.model_path,
             model.name.short,
             load,
             self.body.keep_alive_s,
-            demand=demand(facts.weight_bytes, facts.cache_elements, kv_type),
+            demand=await self._demand(load.num_ctx),
             client=self.client,
         ) as lease:
             yield lease
+
+    async def _demand(self, num_ctx: int) -> Demand:
+        facts, kv_type = self.target.facts, self.service.settings.kv_cache_type
+        needed = demand(facts.weight_bytes, facts.cache_elements, kv_type)
+        if self.target.model.draft_path is None:
+            return needed
+        draft = await asyncio.to_thread(self.target.model.draft_facts)
+        more = draft_bytes(draft.weight_bytes, draft.cache_elements, kv_type, num_ctx)
+        return replace(needed, fixed=needed.fixed + more)
 
     async def events(
         self,

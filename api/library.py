@@ -93,7 +93,7 @@ async def _loaded(service: Service, loaded: Loaded) -> Line | None:
     return {
         "name": loaded.name,
         "model": loaded.name,
-        "size": ready.memory_bytes if ready else 0,
+        "size": ready.memory_bytes + ready.kv_bytes if ready else 0,  # the cache was not yet in memory then
         "digest": model.digest,
         "details": about,
         "expires_at": local_time(datetime.datetime.now(), service.manager.seconds_left(loaded)),

@@ -68,8 +68,8 @@ class Loaded:
     """``runner`` is None while the model is being loaded; then ``progress`` counts the bytes of its weights.
 
     ``n_users`` are requests that run or wait for one of the ``places``. ``expires_at`` is monotonic, None while
-    there are any. ``n_bytes`` is the memory it was predicted to need. ``n_closers`` wait for it to become idle, to
-    unload it: it takes no new requests.
+    there are any. ``n_bytes`` is the memory it was predicted to need. ``loader`` is the task that loads it. It takes no
+    new requests while ``n_closers`` want it to become idle, so as to unload it, and once ``closing`` has begun that.
     """
 
     path: Path
@@ -82,6 +82,8 @@ class Loaded:
     progress: Progress | None = None
     n_users: int = 0
     n_closers: int = 0
+    loader: asyncio.Task[object] | None = None
+    closing: asyncio.Task[None] | None = None
     expires_at: float | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,13 +96,23 @@ class Loaded:
 
     @property
     def usable(self) -> bool:
-        return self.alive and not self.n_closers
+        return self.alive and not self.unloading
 
     @property
     def unloading(self) -> bool:
-        return self.n_closers > 0
+        return self.n_closers > 0 or self.closing is not None
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory that comes back when it ends; at most, while it is being loaded."""
+        if self.runner is None:
+            return self.n_bytes
+        return self.runner.memory_bytes if self.runner.alive else 0
 
     @property
     def bytes_to_come(self) -> int:
         """Predicted memory that it has not yet taken."""
-        return max(0, self.n_bytes - (self.runner.ready.memory_bytes if self.runner is not None else 0))
+        if self.runner is None:
+            return self.n_bytes
+        ends = self.closing is not None or not self.runner.alive
+        return 0 if ends else max(0, self.n_bytes - self.runner.memory_bytes)

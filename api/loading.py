@@ -1,4 +1,4 @@
-"""One load of a model, and the requests that wait for it."""
+"""One load of a model: what the runner is told, and the requests that wait for it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gristmill.runtime.runner.messages import Load
+
 from .errors import ServerBusy
 from .loaded import Loaded
 from .memory import Demand
 from .options import LoadOptions
+from .settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,22 @@ class Given:
 
 
 Turn = asyncio.Future[Given | None]
+
+
+def load_message(model: Loaded, n_contexts: int, settings: Settings) -> Load:
+    """What a runner is told; ``n_contexts`` is what its cache may hold of full contexts."""
+    options = model.options
+    return Load(
+        path=str(model.path),
+        num_ctx=options.num_ctx,
+        n_slots=settings.n_slots,
+        n_contexts=n_contexts,
+        num_batch=options.num_batch,
+        num_thread=options.num_thread,
+        draft=options.draft,
+        kv_type=settings.kv_cache_type,
+        backend=settings.backend,
+    )
 
 
 class Loading:

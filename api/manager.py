@@ -13,7 +13,6 @@ import contextlib
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,11 +20,11 @@ from pathlib import Path
 
 from gristmill.runtime.errors import OutOfMemory, RunnerError, RunnerStopped
 from gristmill.runtime.runner.client import Runner
-from gristmill.runtime.runner.messages import Load
 
+from .crashes import Crashes
 from .errors import ServerBusy
 from .loaded import Loaded, Places
-from .loading import Given, Loading, Wanted
+from .loading import Given, Loading, Wanted, load_message
 from .memory import Demand, available_bytes
 from .options import LoadOptions
 from .room import Room
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 AUTOMATIC_LIMIT = 3
-RESTARTS_PER_MINUTE = 3
 HEALTH_S = 10.0
 StartRunner = Callable[..., Awaitable[Runner]]
 
@@ -66,9 +64,9 @@ class Manager:
         self._loads: dict[Path, Loading] = {}
         self._one_by_one = asyncio.Lock()
         self._n_pending = 0
-        self._starts: dict[Path, deque[float]] = {}
+        self._crashes = Crashes()
         self._closing = False
-        self._upkeep = Upkeep(self._models, self._unload)
+        self._upkeep = Upkeep(self._models, self._unload, self._discard)
         self._room = Room(self._models, self.limit, settings.n_contexts, available, self._go_or_wait)
 
     @property
@@ -153,10 +151,13 @@ class Manager:
         """Assert that what is known of models, users and places fits together, for tests and long runs."""
         for path, model in self._models.items():
             assert model.path == path
-            assert model.runner is not None or path in self._loads, f"{model.name} is loading, but nobody loads it"
+            loads = model.loader is not None and not model.loader.done()
+            assert model.runner is not None or loads, f"{model.name} is loading, but nobody loads it"
             assert model.idle.is_set() == (model.n_users == 0), f"{model.name}: users and idleness differ"
             n_inside = model.places.n - model.places.n_free
             assert n_inside + model.places.n_waiting <= model.n_users, f"{model.name}: places without users"
+            timed = model.runner is None or (model.expires_at is None) == (model.n_users > 0)
+            assert timed, f"{model.name}: {model.n_users} users, but it expires at {model.expires_at}"
         assert len(self._models) <= self.limit, "more models are loaded than may be"
         assert 0 <= self._n_pending <= self.settings.max_queue, "the queue is over its limit"
         assert all(loading.waiting for loading in self._loads.values()), "a model is loaded for nobody"
@@ -199,14 +200,15 @@ class Manager:
             self._n_pending -= 1
 
     async def _answers(self, model: Loaded) -> bool:
-        """Whether the runner of a model is well. One that hangs is ended."""
+        """Whether the runner of a model is well. One that hangs is ended; one that just says other things does not."""
         assert model.runner is not None
         try:
             await model.runner.ping(HEALTH_S)
             return True
         except RunnerStopped:
-            log.warning("the runner of %s does not answer", model.name)
-            await model.runner.close()
+            if model.alive and model.runner.silent_s < HEALTH_S:
+                return True
+            await self._discard(model)
             return False
 
     def _use(self, model: Loaded) -> None:
@@ -219,9 +221,8 @@ class Manager:
         if model.n_users:
             return
         model.idle.set()
-        if not model.unloading:
-            model.expires_at = time.monotonic() + model.keep_alive_s
-        self._upkeep.changed.set()
+        model.expires_at = time.monotonic() + model.keep_alive_s
+        self._upkeep.notify()
 
     # -- loading -----------------------------------------------------------------------------------------------
 
@@ -239,114 +240,132 @@ class Manager:
 
     async def _load(self, wanted: Wanted) -> Loaded:
         """Load a model, in place of the one at its path if that has other options or is dead."""
-        while (stale := self._models.get(wanted.path)) is not None:
-            if stale.runner is None:
-                await self._upkeep.next_change()  # a load that was given up is coming to its end
-                continue
-            self._note_death(stale)
-            await self._unload_when_idle(stale)
-        self._check_restarts(wanted.path)
-        model, n_contexts = await self._reserve(wanted)
+        model, n_contexts = await self._find_room(wanted)
         try:
             return await self._start(model, n_contexts)
         except (OutOfMemory, RunnerError) as error:
             if not _is_memory(error) or not await self._unload_idle():
                 raise
         log.info("loading %s again, in the memory that others had", wanted.name)
-        return await self._start(*await self._reserve(wanted))
+        return await self._start(*await self._find_room(wanted))
+
+    async def _find_room(self, wanted: Wanted) -> tuple[Loaded, int]:
+        """An entry to load the model into, and how many contexts its cache may hold.
+
+        It is the loaded model itself where that was to go and may stay. Raises ServerBusy after the load timeout.
+        """
+        limit_s = self.settings.load_timeout_s
+        try:
+            async with asyncio.timeout(None if math.isinf(limit_s) else limit_s):
+                return await self._kept(wanted) or await self._reserve(wanted)
+        except TimeoutError:
+            raise ServerBusy(
+                f"server busy: no room for the model within {limit_s:g} s, because others are in use; try again later"
+            ) from None
+
+    async def _kept(self, wanted: Wanted) -> tuple[Loaded, int] | None:
+        """What is loaded at the path, if it will do; else it is unloaded when its requests have ended."""
+        while (model := self._models.get(wanted.path)) is not None:
+            fits = wanted.options.served_by(model.options)
+            if model.usable and fits:
+                return model, 0
+            if model.runner is None or model.closing is not None or (model.alive and fits):
+                await self._upkeep.next_change()  # a load that was given up comes to its end, or another wants its room
+            else:
+                await self._unload_when_idle(model)
+        return None
 
     async def _reserve(self, wanted: Wanted) -> tuple[Loaded, int]:
-        """Room for a model: its entry, and how many contexts its cache may hold."""
+        self._crashes.check(wanted.path)
         options, demand = wanted.options, wanted.demand
         async with self._one_by_one:
             n_contexts = await self._room.make(demand, options.num_ctx)
             places, n_bytes = Places(self.settings.n_slots), demand.total(options.num_ctx * n_contexts)
             model = Loaded(wanted.path, wanted.name, options, self.settings.keep_alive_s, places, n_bytes)
+            model.loader = asyncio.current_task()
             self._models[model.path] = model
         return model, n_contexts
 
     async def _start(self, model: Loaded, n_contexts: int) -> Loaded:
+        if model.runner is not None:
+            return model
         stall = self.settings.load_timeout_s
         try:
             model.runner = await self._start_runner(
-                self._request(model, n_contexts),
+                load_message(model, n_contexts, self.settings),
                 on_progress=lambda progress: setattr(model, "progress", progress),
                 stall_timeout_s=None if math.isinf(stall) else stall,
             )
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, RunnerError):
+                self._crashes.note(model.path)
             del self._models[model.path]
-            self._upkeep.changed.set()
+            self._upkeep.notify()
             raise
         ready, seconds = model.runner.ready, model.runner.ready.load_ns / 1e9
         if not model.options.num_ctx:
             model.options = replace(model.options, num_ctx=ready.n_ctx)
         model.expires_at = time.monotonic() + model.keep_alive_s
         log.info("loaded %s: %s, %.0f MB, %.2f s", model.name, ready.backend, ready.memory_bytes / 1e6, seconds)
-        self._upkeep.changed.set()
+        self._upkeep.notify()
         return model
-
-    def _request(self, model: Loaded, n_contexts: int) -> Load:
-        options, settings = model.options, self.settings
-        return Load(
-            path=str(model.path),
-            num_ctx=options.num_ctx,
-            n_slots=settings.n_slots,
-            n_contexts=n_contexts,
-            num_batch=options.num_batch,
-            num_thread=options.num_thread,
-            draft=options.draft,
-            kv_type=settings.kv_cache_type,
-            backend=settings.backend,
-        )
-
-    def _note_death(self, model: Loaded) -> None:
-        if model.runner is not None and not model.runner.alive and not model.unloading:
-            starts = self._starts.setdefault(model.path, deque(maxlen=RESTARTS_PER_MINUTE + 1))
-            starts.append(time.monotonic())
-            log.warning("the runner of %s has died", model.name)
-
-    def _check_restarts(self, path: Path) -> None:
-        """A runner that crashes again and again is not started more often than is good for the machine."""
-        starts = self._starts.get(path, deque())
-        if len(starts) > RESTARTS_PER_MINUTE and time.monotonic() - starts[0] < 60:
-            raise RunnerError("model runner has stopped several times within a minute, try again later")
 
     # -- letting go --------------------------------------------------------------------------------------------
 
     async def _go_or_wait(self, victim: Loaded | None) -> None:
-        """Unload a model that has to go; where there is none, wait for something to change."""
+        """Unload a model that has to go, if it is idle; else wait for a change, while it takes no new requests."""
         if victim is None:
             await self._upkeep.next_change()
-            return
-        log.info("unloading %s to make room", victim.name)
-        await self._unload_when_idle(victim)
+        elif victim.alive and victim.n_users:
+            with self._stopping(victim):
+                await self._upkeep.next_change()
+        else:
+            log.info("unloading %s to make room", victim.name)
+            await self._unload_when_idle(victim)
 
     async def _unload_idle(self) -> bool:
         idle = [m for m in self._models.values() if m.runner is not None and not m.n_users]
-        await asyncio.gather(*(self._unload(model) for model in idle))
+        await asyncio.gather(*map(self._unload, idle))
         return bool(idle)
 
     async def _unload_when_idle(self, model: Loaded) -> None:
         """A living model's running requests finish first; it takes no new ones meanwhile."""
+        with self._stopping(model):
+            while model.alive and model.n_users:
+                await self._upkeep.next_change()
+            await (self._unload(model) if model.alive else self._discard(model))
+
+    @contextlib.contextmanager
+    def _stopping(self, model: Loaded) -> Iterator[None]:
+        """While somebody wants a model to become idle, it takes no new requests."""
         model.n_closers += 1
         try:
-            if model.alive:
-                await model.idle.wait()
-            await self._unload(model)
+            yield
         finally:
             model.n_closers -= 1
-            self._upkeep.changed.set()
+            self._upkeep.notify()
 
-    async def _unload(self, model: Loaded) -> None:
-        model.n_closers += 1
+    def _discard(self, model: Loaded) -> Awaitable[None]:
+        """``_unload`` for a model whose runner has died or hangs."""
+        if model.closing is None:
+            log.warning("the runner of %s has died or does not answer", model.name)
+            self._crashes.note(model.path)
+        return self._unload(model)
+
+    def _unload(self, model: Loaded) -> Awaitable[None]:
+        """Begin to end a model's process, whoever uses it. That is done, even if nobody waits for the end."""
+        if model.closing is None:
+            model.closing = asyncio.create_task(self._end(model))
+        return asyncio.shield(model.closing)
+
+    async def _end(self, model: Loaded) -> None:
         try:
             if model.runner is not None:
                 await model.runner.close()
         finally:
-            model.n_closers -= 1
-            if self._models.get(model.path) is model and model.runner is not None and not model.runner.alive:
+            if self._models.get(model.path) is model:
                 del self._models[model.path]
-            self._upkeep.changed.set()
+            self._upkeep.notify()
 
 
 def _is_memory(error: Exception) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from gristmill.runtime.checkpoint import GgufHeader
+if TYPE_CHECKING:
+    from gristmill.runtime.checkpoint import GgufHeader
 
 # Bytes of one element in the cache, scales included; ``kernels.kv`` has the same figures, with torch.
 KV_BYTES: Mapping[str, float] = MappingProxyType(
@@ -32,8 +34,14 @@ class Demand:
 
 
 def demand(weight_bytes: int, cache_elements: int, kv_type: str) -> Demand:
-    """What a model with these facts (``store.facts``) needs, its draft model not counted."""
+    """What a model with these facts (``store.facts``) needs."""
     return Demand(int(weight_bytes * WEIGHT_FACTOR) + PROCESS_BYTES, cache_elements * KV_BYTES.get(kv_type, 2.0))
+
+
+def draft_bytes(weight_bytes: int, cache_elements: int, kv_type: str, num_ctx: int) -> int:
+    """What a draft model with these facts needs in the same process: its cache always holds two contexts."""
+    cache = 2 * num_ctx * cache_elements * KV_BYTES.get(kv_type, 2.0)
+    return math.ceil(weight_bytes * WEIGHT_FACTOR + cache)
 
 
 def cache_elements(header: GgufHeader) -> int:

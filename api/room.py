@@ -44,18 +44,18 @@ class Room:
 
     def _contexts(self, demand: Demand, num_ctx: int) -> int:
         """Contexts that fit now: all, a half, a quarter; 0 where not even one does."""
-        free = self._available()
-        if free is None:
+        available = self._available()
+        if available is None:
             return self._n_contexts
-        free -= sum(model.bytes_to_come for model in self._models.values())
-        self._check(demand.total(num_ctx), free)
+        models = self._models.values()
+        self._check(demand.total(num_ctx), available + sum(model.bytes_held for model in models))
+        free = available - sum(model.bytes_to_come for model in models)
         n_contexts = self._n_contexts
         while n_contexts and demand.total(n_contexts * num_ctx) > free:
             n_contexts //= 2
         return n_contexts
 
-    def _check(self, needed: int, free: int) -> None:
-        there = max(0, free + sum(model.n_bytes for model in self._models.values()))
+    def _check(self, needed: int, there: int) -> None:
         if needed > there:
             raise OutOfMemory(
                 f"model requires more system memory ({needed / GIB:.1f} GiB) than is available "
@@ -63,6 +63,12 @@ class Room:
             )
 
     def _victim(self) -> Loaded | None:
-        """Idle models go first, those that are kept for the shortest time first. None while all are being loaded."""
-        loaded = [model for model in self._models.values() if model.runner is not None]
-        return min(loaded, key=lambda m: (m.n_users > 0, m.keep_alive_s, str(m.path)), default=None)
+        """The next to go: what is ending anyway, what is dead, what is idle, what is kept for the shortest time.
+
+        None while all are being loaded.
+        """
+
+        def order(model: Loaded) -> tuple[bool, bool, bool, float, str]:
+            return model.closing is None, model.alive, model.n_users > 0, model.keep_alive_s, str(model.path)
+
+        return min((model for model in self._models.values() if model.runner is not None), key=order, default=None)

@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 from gristmill.runtime.errors import InvalidRequest, cut
 
 from .durations import FOREVER, parse_duration
+from .memory import KV_BYTES
 
 __all__ = ["Settings"]
 
@@ -86,9 +87,9 @@ class Settings:
             load_timeout_s=reader.seconds("OLLAMA_LOAD_TIMEOUT", cls.load_timeout_s, zero=FOREVER),
             max_loaded_models=reader.count("OLLAMA_MAX_LOADED_MODELS", cls.max_loaded_models),
             num_parallel=reader.count("OLLAMA_NUM_PARALLEL", cls.num_parallel),
-            max_queue=reader.count("OLLAMA_MAX_QUEUE", cls.max_queue),
+            max_queue=reader.count("OLLAMA_MAX_QUEUE", cls.max_queue) or cls.max_queue,  # with 0 nothing could load
             context_length=reader.count("OLLAMA_CONTEXT_LENGTH", cls.context_length),
-            kv_cache_type=reader.text("OLLAMA_KV_CACHE_TYPE").lower() or cls.kv_cache_type,
+            kv_cache_type=reader.choice("OLLAMA_KV_CACHE_TYPE", cls.kv_cache_type, tuple(KV_BYTES)),
             noprune=reader.flag("OLLAMA_NOPRUNE"),
             nohistory=reader.flag("OLLAMA_NOHISTORY"),
             debug=reader.level("OLLAMA_DEBUG"),
@@ -118,6 +119,10 @@ class _Reader:
         """Any text that is no boolean counts as true."""
         text = self.text(name).lower()
         return text not in _FALSE if text else default
+
+    def choice(self, name: str, default: str, known: tuple[str, ...]) -> str:
+        text = self.text(name).lower() or default
+        return text if text in known else _warned(name, text, default)
 
     def count(self, name: str, default: int) -> int:
         text = self.text(name)

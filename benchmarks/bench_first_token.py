@@ -4,7 +4,7 @@
 
 Talks to a running server (any with Ollama's API: name another with --versus HOST to alternate the two in one run).
 The model is loaded first. Each run sends a new 20-word prompt with streaming and measures the time to the first
-line that holds text. Memory is `size` of /api/ps: the runner's resident bytes for Gristmill. The limit of decoding is
+line that holds text. Memory is `size` of /api/ps, with the whole KV cache. The limit of decoding is
 the machine's read bandwidth, measured in the same run, over the size of the model's file: each token reads all
 weights once. Prints a table and a final JSON line; ratios and medians are what to quote.
 """

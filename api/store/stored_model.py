@@ -78,6 +78,11 @@ class StoredModel:
         drafts = self.manifest.of_type(MediaType.DRAFT)
         return self._blobs.file(drafts[0].digest) if drafts else None
 
+    def draft_facts(self) -> ModelFacts:
+        """What the header of the file at ``draft_path`` says. The first call reads it; raises as ``facts`` does."""
+        assert self.draft_path is not None
+        return self._facts.facts(self.draft_path)
+
     @property
     def projector_paths(self) -> list[Path]:
         return [self._blobs.file(layer.digest) for layer in self.manifest.of_type(MediaType.PROJECTOR)]

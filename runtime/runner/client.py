@@ -51,11 +51,13 @@ class Runner:
         self.process, self._reader, self._writer = launched.process, launched.reader, launched.writer
         self.died = asyncio.Event()
         self.ready: Ready
+        self.memory_bytes: int  # resident, as it said last
         self._reading: asyncio.Task[None]
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
         self._pings: list[asyncio.Future[Stats]] = []
         self._decoder = msgspec.msgpack.Decoder(FromRunner)
+        self._heard_at = asyncio.get_running_loop().time()
 
     @classmethod
     async def start(
@@ -78,12 +80,18 @@ class Runner:
         except BaseException:
             await runner._kill()
             raise
+        runner.memory_bytes = runner.ready.memory_bytes
         runner._reading = asyncio.create_task(runner._read_messages())
         return runner
 
     @property
     def alive(self) -> bool:
         return not self.died.is_set() and self.process.returncode is None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the process has said anything."""
+        return asyncio.get_running_loop().time() - self._heard_at
 
     async def submit(
         self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
@@ -181,6 +189,7 @@ class Runner:
     async def _receive(self) -> FromRunner:
         header = await self._reader.readexactly(4)
         message: FromRunner = self._decoder.decode(await self._reader.readexactly(frame_length(header)))
+        self._heard_at = asyncio.get_running_loop().time()
         return message
 
     async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float | None) -> Ready:
@@ -222,6 +231,7 @@ class Runner:
     def _dispatch(self, message: FromRunner) -> None:
         if isinstance(message, Stats):
             ping = self._pings.pop(0)
+            self.memory_bytes = message.memory_bytes
             if not ping.done():
                 ping.set_result(message)
         elif isinstance(message, Answer) and message.id in self._answers:

@@ -64,13 +64,15 @@ class Launcher:
         self._keep_spare, self._delay_s = keep_spare, delay_s
         self._spare: Launched | None = None
         self._preparing: asyncio.Task[None] | None = None
+        self._one_by_one = asyncio.Lock()
         self._prepare(0.0)
 
     async def take(self) -> Launched:
         """The spare process, or a new one where there is none. Raises OSError as ``launch`` does."""
-        spare, self._spare = self._spare, None
-        await self._stop_preparing()
-        self._prepare(self._delay_s)
+        async with self._one_by_one:
+            await self._stop_preparing()
+            spare, self._spare = self._spare, None
+            self._prepare(self._delay_s)
         if spare is None:
             return await launch()
         if spare.process.returncode is None:
@@ -81,7 +83,8 @@ class Launcher:
     async def close(self) -> None:
         """End the spare process; those that were taken go on."""
         self._keep_spare = False
-        await self._stop_preparing()
+        async with self._one_by_one:
+            await self._stop_preparing()
         if self._spare is not None:
             await end(self._spare.process, self._spare.writer)
 

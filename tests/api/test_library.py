@@ -48,7 +48,7 @@ async def test_ps_lists_what_is_loaded_with_its_context(api):
     assert (await get(api, "/api/ps")) == {"models": []}
     await api.json("/api/generate", {"model": "tiny", "keep_alive": -1})
     (model,) = (await get(api, "/api/ps"))["models"]
-    assert (model["name"], model["size"], model["size_vram"], model["context_length"]) == ("tiny:latest", 1000, 0, 512)
+    assert (model["name"], model["size"], model["size_vram"], model["context_length"]) == ("tiny:latest", 1100, 0, 512)
     assert model["expires_at"] > "2300"
 
 

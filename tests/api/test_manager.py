@@ -367,7 +367,7 @@ async def test_a_load_that_runs_out_of_memory_is_tried_once_more_without_idle_mo
 
 @pytest.mark.parametrize("hangs", [True, False])
 async def test_a_runner_that_makes_no_step_under_a_request_is_ended(manager, runners, hangs):
-    upkeep = Upkeep(manager._models, manager._unload, stall_s=0.05, look_s=0.01)
+    upkeep = Upkeep(manager._models, manager._unload, manager._discard, stall_s=0.05, look_s=0.01)
     async with manager.lease(A, "a", OPTIONS, None) as lease:
         lease.runner.running, lease.runner.hangs = 1, hangs
         for step in range(8):  # it works: nothing happens

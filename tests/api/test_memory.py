@@ -1,8 +1,10 @@
 """What a model is predicted to need, and how much memory there is, by made-up files of the system."""
 
+import math
+
 import pytest
 
-from gristmill.api.memory import KV_BYTES, PROCESS_BYTES, WEIGHT_FACTOR, available_bytes, demand
+from gristmill.api.memory import KV_BYTES, PROCESS_BYTES, WEIGHT_FACTOR, available_bytes, demand, draft_bytes
 from gristmill.api.store.facts import FactsCache
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.runtime import open_model
@@ -26,6 +28,16 @@ def test_the_prediction_is_what_the_cache_and_the_weights_take(tmp_path, tiny_gg
     assert needed.total(2 * 64) - needed.total(0) == cache.n_bytes
     assert needed.fixed == int(facts.weight_bytes * WEIGHT_FACTOR) + PROCESS_BYTES
     assert facts.weight_bytes < len(tiny_gguf) < 2 * facts.weight_bytes
+
+
+def test_a_draft_model_is_predicted_with_its_own_cache(tmp_path, tiny_gguf):
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(tiny_gguf)
+    facts = FactsCache().facts(path)
+    model = open_model(path, backend="reference", n_ctx=64)
+    cache = model._drafter_for(model)._forward.cache
+    weights = facts.weight_bytes * WEIGHT_FACTOR
+    assert draft_bytes(facts.weight_bytes, facts.cache_elements, "f16", 64) == math.ceil(weights + cache.n_bytes)
 
 
 def write(root, path, text):

@@ -99,6 +99,12 @@ def test_bad_integers_warn_and_leave_the_default(text, caplog):
     assert "OLLAMA_MAX_QUEUE=" in caplog.text
 
 
+def test_a_cache_type_that_is_none_warns_and_leaves_the_default(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert read(OLLAMA_KV_CACHE_TYPE="q5_1").kv_cache_type == "f16"
+    assert "OLLAMA_KV_CACHE_TYPE=" in caplog.text
+
+
 def test_integers():
     settings = read(
         OLLAMA_MAX_QUEUE="7", OLLAMA_NUM_PARALLEL=" 2 ", OLLAMA_MAX_LOADED_MODELS="'3'", OLLAMA_CONTEXT_LENGTH="8192"
@@ -107,6 +113,7 @@ def test_integers():
     assert settings.context_length == 8192
     assert (settings.n_slots, settings.n_contexts) == (2, 2)
     assert read(OLLAMA_NUM_PARALLEL="0").n_slots == 16
+    assert read(OLLAMA_MAX_QUEUE="0").max_queue == 512
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,11 @@ class FakeRunner:
             load_ns=1,
             backend="fake",
         )
+        self.memory_bytes = self.ready.memory_bytes
+        self.silent_s = 1e9
         self.alive, self.closed, self.aborted = True, False, 0
         self.hangs = False
-        self.running = self.steps = 0
+        self.running = self.waiting = self.steps = 0
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.died = asyncio.Event()
         self.process = SimpleNamespace(pid=0)
@@ -72,7 +74,7 @@ class FakeRunner:
     async def ping(self, timeout_s: float = 10.0) -> SimpleNamespace:
         if self.hangs or not self.alive:
             raise RunnerStopped("model runner does not answer")
-        return SimpleNamespace(running=self.running, steps=self.steps)
+        return SimpleNamespace(running=self.running, waiting=self.waiting, steps=self.steps)
 
     async def close(self) -> None:
         self.alive, self.closed = False, True

@@ -49,6 +49,25 @@ async def test_a_dead_spare_is_not_given_out(launcher):
     taken.writer.close()
 
 
+async def test_processes_taken_at_the_same_time_leave_one_spare_and_no_other(launcher):
+    before = children()
+    taken = await asyncio.gather(*(launcher.take() for _ in range(3)))
+    await spare_of(launcher)
+    await asyncio.sleep(0.1)  # any other would be launched by now
+    assert len(children() - before) <= len(taken) + 1
+    for launched in taken:
+        launched.process.kill()
+        await launched.process.wait()
+        launched.writer.close()
+    await launcher.close()
+    assert not children() - before
+
+
+def children():
+    with open(f"/proc/self/task/{os.getpid()}/children") as pids:
+        return set(pids.read().split())
+
+
 async def test_closing_ends_the_spare(launcher):
     spare = await spare_of(launcher)
     await launcher.close()
