@@ -20,7 +20,10 @@ def random_ids(length, n_vocab=18, seed=0):
     return random.Random(f"{length} {seed}").choices(range(5, n_vocab), k=length)
 
 
-@pytest.fixture(scope="module", params=["bert-1", "bert-2", "nomic-bert-1", "gemma-embedding-1", "gemma-embedding-3", "llama"])
+MODELS = ["bert-1", "bert-2", "nomic-bert-1", "gemma-embedding-1", "gemma-embedding-3", "llama"]
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def model(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("m") / "m.gguf"
     if request.param == "llama":
