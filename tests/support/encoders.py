@@ -52,7 +52,8 @@ def _bert_shapes() -> dict[str, tuple[int, ...]]:
         "token_types.weight": (2, HIDDEN),
         "position_embd.weight": (CONTEXT, HIDDEN),
     }
-    return tops | _norms("token_embd_norm") | _layers(linears | biases | _norms("attn_output_norm", "layer_output_norm"))
+    norms = _norms("attn_output_norm", "layer_output_norm")
+    return tops | _norms("token_embd_norm") | _layers(linears | biases | norms)
 
 
 def _nomic_shapes() -> dict[str, tuple[int, ...]]:
