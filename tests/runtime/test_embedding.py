@@ -123,13 +123,13 @@ def test_one_text_is_a_list_of_one(tmp_path):
 
 def test_a_text_that_is_too_long_is_refused_or_loses_its_end(tmp_path):
     model = open_model(write_encoder(tmp_path / "m.gguf", "bert"), n_ctx=10)
-    with pytest.raises(PromptTooLong, match="^the input length exceeds the context length$"):
+    with pytest.raises(PromptTooLong, match=r"^the input length exceeds the context length$"):
         model.embed(["fine", "grind " * 9])
     cut = model.embed(["grind " * 9 + "flour"], truncate=True)
     assert torch.equal(cut, model.embed(["grind " * 8]))  # [CLS] and [SEP] stay
     assert torch.equal(model.embed([[7] * 11], truncate=True), model.embed([[7] * 10]))
     least = open_model(tmp_path / "m.gguf", n_ctx=2)
-    with pytest.raises(InvalidRequest, match="^input after truncation exceeds maximum context length$"):
+    with pytest.raises(InvalidRequest, match=r"^input after truncation exceeds maximum context length$"):
         least.embed(["grind"], truncate=True)
 
 
@@ -143,5 +143,5 @@ def test_bad_inputs_are_refused_by_name(tiny):
 def test_a_model_that_gives_no_numbers_says_so(tmp_path):
     broken = {"token_embd_norm.weight": torch.full((64,), float("nan"))}
     model = open_model(write_encoder(tmp_path / "m.gguf", "bert", extra=broken))
-    with pytest.raises(InvalidRequest, match="^embedding contains NaN or Inf values$"):
+    with pytest.raises(InvalidRequest, match=r"^embedding contains NaN or Inf values$"):
         model.embed(["the mill"])
