@@ -19,7 +19,7 @@ from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
 from .qtensor import QTensor
 from .reference import ReferenceBackend
-from .specs import AttentionSpec, Norm, Projection, Rotation
+from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation
 
 BACKENDS = ("auto", "cpu", "reference", "reference-bf16")
 log = logging.getLogger(__name__)
@@ -91,6 +91,10 @@ class Ops:
         """norm(x (n, d)), plus residual (n, d)."""
         return self.table.find("rms_norm")(x, norm, residual)
 
+    def layer_norm(self, x: torch.Tensor, norm: LayerNorm) -> torch.Tensor:
+        """norm(x (n, d))."""
+        return self.table.find("layer_norm")(x, norm)
+
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """x + y, y of x's shape or one row (a bias)."""
         return self.table.find("add")(x, y)
@@ -106,6 +110,10 @@ class Ops:
     def gated(self, gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
         """activation(gate) * up; activation is ``silu`` or ``gelu`` (tanh form)."""
         return self.table.find("gated")(gate, up, activation)
+
+    def activate(self, x: torch.Tensor, activation: str) -> torch.Tensor:
+        """activation(x); ``silu``, ``gelu`` (tanh form) or ``gelu_erf`` (exact)."""
+        return self.table.find("activate")(x, activation)
 
     def gather(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """x (n, d), rows int64 (m,) -> (m, d)."""
@@ -145,7 +153,10 @@ class Ops:
         layout: TokenLayout,
         spec: AttentionSpec,
     ) -> torch.Tensor:
-        """Causal paged attention: q (n, n_heads, k_dim) -> (n, n_heads, v_dim). Head h reads KV head h // n_rep."""
+        """Paged attention: q (n, n_heads, k_dim) -> (n, n_heads, v_dim). Head h reads KV head h // n_rep.
+
+        Not causal, all tokens of a sequence must be in the cache already.
+        """
         return self.table.find("attention")(q, k_cache, v_cache, layout, spec)
 
     # -- experts -----------------------------------------------------------------------------------------------

@@ -11,11 +11,15 @@ from .dispatch import Weight
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """``window`` 0 is full causal attention, else a query at p sees keys in (p - window, p]. ``softcap`` 0: none."""
+    """A query at p sees keys up to p; with a ``window``, those in (p - window, p]. ``softcap`` 0: none.
+
+    Not ``causal``: it sees all keys of its sequence; with a window, those at most window // 2 away.
+    """
 
     scale: float
     window: int = 0
     softcap: float = 0.0
+    causal: bool = True
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,15 @@ class Norm:
     """An RMS norm that an operator applies to its input: x / sqrt(mean(x^2) + eps) * weight (d,)."""
 
     weight: torch.Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """(x - mean(x)) / sqrt(variance(x) + eps) * weight (d,) + bias (d,)  (Ba et al., arXiv:1607.06450)."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
     eps: float
 
 

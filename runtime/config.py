@@ -131,8 +131,10 @@ class DecoderConfig:
         return 1.0 / math.sqrt(self.key_dim)
 
 
-def read_decoder_config(meta: Metadata, *, interleaved_rope: bool) -> DecoderConfig:
-    """What all decoders share. ``interleaved_rope`` is the architecture's pairing in GGUF files."""
+def read_decoder_config(
+    meta: Metadata, *, interleaved_rope: bool, eps_key: str = "attention.layer_norm_rms_epsilon"
+) -> DecoderConfig:
+    """What all models share. ``interleaved_rope`` is the architecture's pairing in GGUF files."""
     n_heads = meta.count("attention.head_count")
     n_kv_heads = meta.count("attention.head_count_kv", n_heads)
     hidden = meta.count("embedding_length")
@@ -151,10 +153,16 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool) -> DecoderCon
         value_dim=meta.count("attention.value_length", key_dim),
         ffn_size=meta.count("feed_forward_length"),
         context_length=meta.count("context_length", high=1 << 31),
-        norm_eps=meta.number("attention.layer_norm_rms_epsilon", high=1.0),
+        norm_eps=meta.number(eps_key, high=1.0),
         rope=read_rope_config(meta, key_dim, interleaved=interleaved_rope),
         moe=_read_moe_config(meta),
     )
+
+
+def read_encoder_config(meta: Metadata, *, interleaved_rope: bool = False) -> DecoderConfig:
+    """As ``read_decoder_config``, for models with layer norms. Raises UnsupportedModel where attention is causal."""
+    meta.unsupported("attention.causal")
+    return read_decoder_config(meta, interleaved_rope=interleaved_rope, eps_key="attention.layer_norm_epsilon")
 
 
 def read_rope_config(meta: Metadata, key_dim: int, *, interleaved: bool) -> RopeConfig:

@@ -85,6 +85,10 @@ class Engine:
         self._live: dict[int, Sequence] = {}
         self._steps = self._n_prompt = self._n_output = 0
 
+    @property
+    def kv_bytes(self) -> int:
+        return self.forward.cache.n_bytes
+
     # -- any thread --------------------------------------------------------------------------------------------
 
     def submit(

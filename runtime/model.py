@@ -12,12 +12,14 @@ from gristmill.kernels.ops import Ops, open_ops
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .config import Metadata
+from .embedding import Embedder
+from .embedding_input import EmbeddingInput
 from .engine import Engine
 from .errors import GristmillError, InvalidRequest, UnsupportedModel
 from .events import Failed, Piece
 from .kv_cache import PAGE_SIZE, KVCache
-from .layers import Decoder
-from .models import build_model
+from .layers import Decoder, Pooling
+from .models import Network, build_model
 from .params import Sampling
 from .speculative import DraftModel
 from .step import Forward, Span
@@ -30,13 +32,32 @@ OnProgress = Callable[[int, int], None]
 class Model:
     """A loaded model. Not safe for use from several threads at once; an ``Engine`` is, see there."""
 
-    def __init__(self, checkpoint: Checkpoint, decoder: Decoder, ops: Ops, *, n_ctx: int, kv_type: str):
-        self._checkpoint, self.decoder, self.ops = checkpoint, decoder, ops
+    def __init__(
+        self, checkpoint: Checkpoint, network: Network, pooling: Pooling, ops: Ops, *, n_ctx: int, kv_type: str
+    ):
+        self._checkpoint, self.network, self.pooling, self.ops = checkpoint, network, pooling, ops
         self.n_ctx, self.kv_type = n_ctx, kv_type
 
     @property
+    def generates(self) -> bool:
+        """Whether it continues text; every model makes embeddings."""
+        return self.network.causal
+
+    @property
+    def decoder(self) -> Decoder:
+        """Raises InvalidRequest for a model that makes embeddings only."""
+        if isinstance(self.network, Decoder) and self.generates:
+            return self.network
+        raise InvalidRequest(self.only_embeds)
+
+    @property
+    def only_embeds(self) -> str:
+        """What to say where such a model is asked for text."""
+        return f"a model of architecture {self.architecture} does not generate text, it makes embeddings"
+
+    @property
     def architecture(self) -> str:
-        return self.decoder.config.architecture
+        return self.network.config.architecture
 
     @property
     def weight_bytes(self) -> int:
@@ -69,6 +90,22 @@ class Model:
                     raise GristmillError(event.error)
                 else:
                     return
+
+    def embed(
+        self, inputs: str | Sequence[str] | Sequence[Sequence[int]], *, normalize: bool = True, truncate: bool = False
+    ) -> torch.Tensor:
+        """Vectors float32 (n, dim) of texts, or of lists of token ids, in their order; one text is a list of one.
+
+        ``normalize``: of length 1, except a reranker's scores. ``truncate``: what is longer than the context loses its
+        end. Raises InvalidRequest for an input that is too long, empty or outside the vocabulary.
+        """
+        values = [inputs] if isinstance(inputs, str) else inputs
+        read = EmbeddingInput(self.tokenizer, self.n_ctx)
+        return self.embedder()([read(value, truncate=truncate) for value in values], normalize=normalize)
+
+    def embedder(self, token_budget: int = 512) -> Embedder:
+        """Makes vectors of token ids, ``token_budget`` tokens in one pass."""
+        return Embedder(self.network, self.pooling, token_budget=token_budget)
 
     def engine(
         self,
@@ -137,5 +174,5 @@ def open_model(
     meta = Metadata(checkpoint.metadata)
     trained = meta.count("context_length", high=1 << 31)
     n_ctx = min(n_ctx, trained) if n_ctx > 0 else trained
-    decoder = build_model(meta, Weights(checkpoint, ops, on_progress), n_ctx)
-    return Model(checkpoint, decoder, ops, n_ctx=n_ctx, kv_type=kv_type)
+    network, pooling = build_model(meta, Weights(checkpoint, ops, on_progress), n_ctx)
+    return Model(checkpoint, network, pooling, ops, n_ctx=n_ctx, kv_type=kv_type)

@@ -10,13 +10,13 @@ from ..dispatch import Weight
 from ..kv import head_dim, kv_type
 from ..layout import TokenLayout
 from ..reference.pointwise import top_k
-from ..specs import AttentionSpec, Norm, Projection, Rotation
+from ..specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation
 from .recorder import Recorder
 
 KV_CODES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3, "q4_0": 4}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
 MAX_INSERTED = 512  # more than these are found faster by sorting than by insertion
-POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4}  # PointOp
+POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4, "gelu_erf": 5}  # PointOp
 
 
 class CpuOperators:
@@ -133,6 +133,22 @@ class CpuOperators:
         )
         return out
 
+    def layer_norm(self, x: torch.Tensor, norm: LayerNorm) -> torch.Tensor:
+        out, at = self.recorder.empty(*x.shape), self.recorder.address
+        self.native.layer_norm(
+            self._handle,
+            self.recorder.program,
+            n=x.shape[0],
+            cols=x.shape[1],
+            x=at(x),
+            x_stride=_row_stride(x),
+            weight=at(norm.weight),
+            bias=at(norm.bias),
+            eps=norm.eps,
+            out=at(out),
+        )
+        return out
+
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self._point("add", x, y)
 
@@ -146,6 +162,9 @@ class CpuOperators:
 
     def gated(self, gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
         return self._point(activation, gate, up)
+
+    def activate(self, x: torch.Tensor, activation: str) -> torch.Tensor:
+        return self._point(activation, x, None, 1.0)
 
     def _point(self, op: str, x: torch.Tensor, y: torch.Tensor | None, factor: float = 0.0) -> torch.Tensor:
         """y is of x's shape, one row (d,), one number (1,), or one number for each row (..., 1)."""
@@ -278,6 +297,7 @@ class CpuOperators:
             scale=spec.scale,
             window=spec.window,
             softcap=spec.softcap,
+            causal=spec.causal,
             out=at(out),
         )
         return out

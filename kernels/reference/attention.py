@@ -1,4 +1,4 @@
-"""Paged causal attention with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; FlashAttention).
+"""Paged attention with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; FlashAttention).
 
 Keys are taken in blocks of ``KEY_BLOCK`` that start at absolute positions, and queries are padded to
 ``ROW_TILE`` rows, so the products of one query row have the same shapes and order however its prompt was cut into
@@ -76,9 +76,9 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     best = q.new_full((*q.shape[:2], 1), _LOWEST)
     total = q.new_zeros((*q.shape[:2], 1))
     out = q.new_zeros((*q.shape[:2], head_dim(pages.v_cache)))
-    start = max(0, first - spec.window + 1) // KEY_BLOCK * KEY_BLOCK if spec.window else 0
+    start = max(0, first - _seen_before(spec)) // KEY_BLOCK * KEY_BLOCK if spec.window else 0
     for block in range(start, pages.length, KEY_BLOCK):
-        scores = _scores(q, pages.block(pages.k_cache, block), positions, block, spec)
+        scores = _scores(q, pages.block(pages.k_cache, block), positions, block, pages.length, spec)
         higher = torch.maximum(best, scores.amax(dim=-1, keepdim=True))
         p = torch.exp(scores - higher)
         fade = torch.exp(best - higher)
@@ -88,16 +88,25 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     return out / total
 
 
+def _seen_before(spec: AttentionSpec) -> int:
+    """How many keys a query sees before its own, where there is a window."""
+    return spec.window - 1 if spec.causal else spec.window // 2
+
+
 def _scores(
-    q: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, block: int, spec: AttentionSpec
+    q: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, block: int, length: int, spec: AttentionSpec
 ) -> torch.Tensor:
     scores = torch.bmm(q, keys.transpose(1, 2)) * spec.scale
     if spec.softcap:
         scores = torch.tanh(scores / spec.softcap) * spec.softcap
     key_positions = torch.arange(block, block + KEY_BLOCK, device=q.device)[None, :]
-    hidden = key_positions > positions
+    if spec.causal:
+        hidden = key_positions > positions
+    else:
+        hidden = key_positions >= length
+        hidden = hidden | (key_positions > positions + spec.window // 2) if spec.window else hidden
     if spec.window:
-        hidden = hidden | (key_positions <= positions - spec.window)
+        hidden = hidden | (key_positions < positions - _seen_before(spec))
     return scores.masked_fill(hidden, float("-inf"))
 
 

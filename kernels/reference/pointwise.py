@@ -5,12 +5,17 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from ..specs import Norm
+from ..specs import LayerNorm, Norm
 
 
 def rms_norm(x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
     y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps) * norm.weight
     return y if residual is None else residual + y
+
+
+def layer_norm(x: torch.Tensor, norm: LayerNorm) -> torch.Tensor:
+    centered = x - x.mean(-1, keepdim=True)
+    return centered * torch.rsqrt(centered.square().mean(-1, keepdim=True) + norm.eps) * norm.weight + norm.bias
 
 
 def add(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -26,10 +31,14 @@ def softcap(x: torch.Tensor, cap: float) -> torch.Tensor:
 
 
 def gated(gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
+    return activate(gate, activation) * up
+
+
+def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
     if activation == "silu":
-        return functional.silu(gate) * up
-    assert activation == "gelu", activation
-    return functional.gelu(gate, approximate="tanh") * up
+        return functional.silu(x)
+    assert activation in ("gelu", "gelu_erf"), activation
+    return functional.gelu(x, approximate="tanh" if activation == "gelu" else "none")
 
 
 def gather(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

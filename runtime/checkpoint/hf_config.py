@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..errors import UnsupportedModel, cut
 from . import names
 from .base import Value
+from .hf_encoders import encoder_values
 from .hf_rope import rope_metadata
 from .strict_json import Fields
 
@@ -27,6 +28,7 @@ class Family:
     ``layers``: names of modules in a layer, Hugging Face's to GGUF's. ``needs_head_dim``: the class has a default of
     its own for it, so that it cannot be derived. ``full_attention_every``: in which layers the sliding window does
     not hold; None where it holds in all. ``depth_27b``: the depth of the one size that scales attention by the width.
+    ``bidirectional``: tokens see those after them. ``scheme``: names outside of layers.
     """
 
     architecture: str
@@ -39,6 +41,13 @@ class Family:
     rope_base: float = 10_000.0
     full_attention_every: int | None = None
     depth_27b: int | None = None
+    bidirectional: bool = False
+    scheme: names.Scheme = names.DECODER_SCHEME
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is no decoder in any way: with layer norms, and without an output head."""
+        return self.architecture in ("bert", "nomic-bert")
 
 
 _LLAMA = Family("llama", names.LLAMA, interleaved_rope=True)
@@ -56,7 +65,18 @@ FAMILIES: Mapping[str, Family] = {
         "gemma3", names.GEMMA3, _GELU_TANH, tied=True, norm_plus_one=True, needs_head_dim=True,
         rope_base=1_000_000.0, full_attention_every=6, depth_27b=62,
     ),
+    "Gemma3TextModel": Family(
+        "gemma-embedding", names.GEMMA3, _GELU_TANH, tied=True, norm_plus_one=True, needs_head_dim=True,
+        rope_base=1_000_000.0, full_attention_every=6, depth_27b=62, bidirectional=True,
+        scheme=names.GEMMA_EMBEDDING_SCHEME,
+    ),
     "Phi3ForCausalLM": Family("phi3", names.PHI3),
+    "BertModel": Family(
+        "bert", names.BERT, ("gelu",), tied=True, bidirectional=True, scheme=names.BERT_SCHEME,
+    ),
+    "NomicBertModel": Family(
+        "nomic-bert", names.NOMIC_BERT, ("swiglu",), tied=True, bidirectional=True, scheme=names.NOMIC_BERT_SCHEME,
+    ),
 }  # fmt: skip
 
 # GGUF key below the architecture: key of config.json. All are whole numbers from 1 on.
@@ -83,6 +103,12 @@ def family_of(config: Fields) -> Family:
 
 def config_metadata(config: Fields, family: Family) -> dict[str, Value]:
     """GGUF keys for ``config``. Raises InvalidFile for bad values, UnsupportedModel for unsupported ones."""
+    values = encoder_values(config, family.architecture) if family.is_encoder else _decoder_values(config, family)
+    prefixed: dict[str, Value] = {"general.architecture": family.architecture, "general.type": "model"}
+    return prefixed | {f"{family.architecture}.{key}": value for key, value in values.items()}
+
+
+def _decoder_values(config: Fields, family: Family) -> dict[str, Value]:
     values: dict[str, Value] = {key: config.integer(source) for key, source in _COUNTS.items()}
     n_heads, hidden_size = config.integer("num_attention_heads"), config.integer("hidden_size")
     head_dim = _head_dim(config, family)
@@ -98,9 +124,7 @@ def config_metadata(config: Fields, family: Family) -> dict[str, Value]:
     values |= _expert_metadata(config)
     values |= _window_metadata(config, family)
     values |= _gemma_metadata(config, family, head_dim, hidden_size / n_heads)
-    values |= rope_metadata(config, head_dim, family.rope_base)
-    prefixed: dict[str, Value] = {"general.architecture": family.architecture, "general.type": "model"}
-    return prefixed | {f"{family.architecture}.{key}": value for key, value in values.items()}
+    return values | rope_metadata(config, head_dim, family.rope_base)
 
 
 def _head_dim(config: Fields, family: Family) -> int:
@@ -156,13 +180,13 @@ def _window_pattern(config: Fields, every: int) -> dict[str, Value]:
 def _gemma_metadata(config: Fields, family: Family, head_dim: int, width_per_head: float) -> dict[str, Value]:
     if family.depth_27b is None:
         return {}
-    if config.flag("use_bidirectional_attention", False):
-        raise _unsupported("use_bidirectional_attention", True)
+    if config.flag("use_bidirectional_attention", False) != family.bidirectional:
+        raise _unsupported("use_bidirectional_attention", not family.bidirectional)
     # GGUF has no key for the scale of attention: it follows from the depth.
     scale = width_per_head if config.integer("num_hidden_layers") == family.depth_27b else head_dim
     if config.number("query_pre_attn_scalar", scale) != scale:
         raise _unsupported("query_pre_attn_scalar", config.data["query_pre_attn_scalar"])
-    if family.architecture == "gemma3" and config.has("attn_logit_softcapping"):
+    if family.architecture != "gemma2" and config.has("attn_logit_softcapping"):
         raise _unsupported("attn_logit_softcapping", config.data["attn_logit_softcapping"])
     # Missing means the class's own cap, which is GGUF's default, too; null means none, which GGUF writes as 0.
     caps = [key for key in ("attn_logit_softcapping", "final_logit_softcapping") if key in config.data]

@@ -78,5 +78,7 @@ def _template_ends(post_processor: Any) -> tuple[bool, bool]:
         case {"type": "TemplateProcessing", "single": [*pieces]} if pieces:
             has = [isinstance(piece, dict) and "SpecialToken" in piece for piece in pieces]
             return has[0], has[-1]
+        case {"type": "BertProcessing"}:
+            return True, True
         case _:
             return False, False

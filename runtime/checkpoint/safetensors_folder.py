@@ -17,8 +17,10 @@ from ..errors import InvalidFile, UnsupportedModel, cut
 from .base import Checkpoint, Value
 from .hf_config import Family, config_metadata, family_of
 from .hf_rope import rope_factors
+from .hf_sentence import DENSE_FOLDERS, pooling_metadata
 from .hf_special import chat_template, special_metadata
 from .hf_tokenizer import tokenizer_metadata
+from .hf_wordpiece import tokenizer_of_word_list
 from .limits import DEFAULT_LIMITS, Limits
 from .mapped import MappedFile
 from .names import gguf_name
@@ -51,7 +53,7 @@ class SafetensorsCheckpoint(Checkpoint):
         metadata = _metadata(root, config, family, limits)
         self._files: list[MappedFile] = []
         try:
-            sources = self._open(root, limits)
+            sources = self._open(root, limits) | self._open_dense(root, family, limits)
             self._recipes = _recipes(sources, config, family, metadata)
         except BaseException:
             self.close()
@@ -97,6 +99,15 @@ class SafetensorsCheckpoint(Checkpoint):
         _check_total_size(index, sources)
         return sources
 
+    def _open_dense(self, root: Path, family: Family, limits: Limits) -> Sources:
+        """The layers behind the pooling, each in a folder of its own, which its tensors' names get in front."""
+        sources: Sources = {}
+        for folder in DENSE_FOLDERS if family.architecture == "gemma-embedding" else ():
+            if (root / folder).exists():
+                found = self._read_shard(root, f"{folder}/{_SINGLE}", limits)
+                sources |= {f"{folder}/{name}": source for name, source in found.items()}
+        return sources
+
     def _read_shard(self, root: Path, name: str, limits: Limits) -> Sources:
         file = MappedFile(root / name)
         self._files.append(file)
@@ -111,14 +122,14 @@ def read_folder_metadata(folder: str | os.PathLike[str], *, limits: Limits = DEF
 
 
 def _metadata(root: Path, config: Fields, family: Family, limits: Limits) -> dict[str, Value]:
-    metadata = config_metadata(config, family)
+    metadata = config_metadata(config, family) | pooling_metadata(_sentence_files(root, limits), family.architecture)
     settings = _read_optional_json(root, "tokenizer_config.json", limits.config_bytes)
     template = chat_template(settings, _read_optional_text(root, "chat_template.jinja", limits.config_bytes))
     if template is not None:
         metadata["tokenizer.chat_template"] = template
-    if not (root / "tokenizer.json").exists():
+    tokenizer = _tokenizer(root, settings, limits)
+    if tokenizer is None:
         return metadata
-    tokenizer = _read_json(root, "tokenizer.json", limits.tokenizer_bytes)
     values = tokenizer_metadata(tokenizer, config.integer("vocab_size"), limits)
     configs = (_read_optional_json(root, "generation_config.json", limits.config_bytes), config)
     tokens = values["tokenizer.ggml.tokens"]
@@ -126,18 +137,34 @@ def _metadata(root: Path, config: Fields, family: Family, limits: Limits) -> dic
     return metadata | values | special_metadata(settings, configs, tokenizer, tokens)
 
 
+def _tokenizer(root: Path, settings: Fields, limits: Limits) -> Fields | None:
+    """tokenizer.json, or what an older folder has instead: a list of word pieces."""
+    if (root / "tokenizer.json").exists():
+        return _read_json(root, "tokenizer.json", limits.tokenizer_bytes)
+    words = _read_optional_text(root, "vocab.txt", limits.tokenizer_bytes)
+    return None if words is None else tokenizer_of_word_list(words, settings)
+
+
+def _sentence_files(root: Path, limits: Limits) -> dict[str, Fields]:
+    """The small files by which sentence-transformers says what follows the model; those that are there."""
+    names = ("1_Pooling/config.json", *(f"{folder}/config.json" for folder in DENSE_FOLDERS))
+    return {name: _read_json(root, name, limits.config_bytes) for name in names if (root / name).exists()}
+
+
 def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping[str, Value]) -> dict[str, Recipe]:
     """How each GGUF tensor is made. Every source is used, or known not to be needed."""
     tied = config.flag("tie_word_embeddings", family.tied)
     if not tied and "lm_head.weight" not in sources:
         raise malformed('tensor "lm_head.weight"', "is missing, and config.json does not tie it to the embedding")
+    n_layers = metadata[f"{family.architecture}.block_count"]
+    assert isinstance(n_layers, int), "config_metadata says so"
     recipes: dict[str, Recipe] = {}
     experts: dict[str, dict[int, Recipe]] = {}
     for source, (file, entry) in sources.items():
         if tied and source == "lm_head.weight":
             continue  # the same weights once more
         try:
-            target = gguf_name(source, family.layers, config.integer("num_hidden_layers"))
+            target = gguf_name(source, family.scheme, family.layers, n_layers)
         except KeyError:
             raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
         if target is None:
@@ -148,6 +175,8 @@ def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping
         else:
             experts.setdefault(target.name, {})[target.expert] = recipe
     recipes |= {name: stack(name, parts) for name, parts in experts.items()}
+    if family.is_encoder:
+        return recipes
     head_dim = metadata[f"{family.architecture}.attention.key_length"]
     assert isinstance(head_dim, int), "config_metadata says so"
     factors = rope_factors(config, head_dim, family.rope_base)
@@ -157,6 +186,8 @@ def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping
 def _transformed(recipe: Recipe, config: Fields, family: Family) -> Recipe:
     """``recipe`` in GGUF's convention."""
     role = recipe.info.name.rsplit(".", 2)[-2]
+    if family.is_encoder:
+        return recipe
     n_heads = config.integer("num_attention_heads")
     if family.interleaved_rope and role == "attn_q":
         return interleave_rope(recipe, n_heads)

@@ -1,8 +1,8 @@
 """One sequence's place in its grammar, and the mask of what may come next.
 
-The mask depends only on the tokens so far. A helper thread computes it, without the interpreter lock. Mostly that
-takes less time than a thread switch during the model's forward pass would cost, so who asks waits for a moment. What
-takes longer goes on beside the forward pass, and what does not end is given up.
+The mask depends only on the tokens so far. At first a helper thread computes it, without the interpreter lock: what
+takes long goes on beside the forward pass, and what does not end is given up. Mostly a mask takes less time than
+waking a thread; a grammar that has shown so for some tokens has its masks computed at once, by who accepts a token.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from .source import reason
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
+CALM = 16  # quick masks in a row, after which a helper is not needed
+QUICK_S = 0.005
 WAIT_S = 0.0005  # for a mask, before the forward pass: ten times what one takes
 MASK_TIMEOUT_S = 2.0
 
@@ -37,6 +40,7 @@ class Matcher:
         self._native, self._device = native, device
         self.bits = torch.zeros(-(-n_vocab // 32), dtype=torch.int32)
         self._helper = _Helper(native, self.bits)
+        self._n_quick = 0
         self.accepting = self.stopped = False
         self._moved()
 
@@ -65,12 +69,20 @@ class Matcher:
     def _moved(self) -> None:
         # While the helper works, the native matcher must not be asked anything.
         self.accepting, self.stopped = self._native.is_accepting(), self._native.is_stopped()
-        self._helper.begin()
-        self._helper.wait(WAIT_S)
+        if self._n_quick < CALM:
+            self._helper.begin()
+            self._helper.wait(WAIT_S)
+        else:
+            self._note(_compute_mask(self._native, self.bits))
+
+    def _note(self, seconds: float) -> None:
+        self._n_quick = self._n_quick + 1 if seconds < QUICK_S else 0
 
     def _settle(self) -> None:
         if not self._helper.wait(MASK_TIMEOUT_S):
             raise GristmillError("the grammar is too complex: what may come next takes too long to find")
+        if (seconds := self._helper.take()) is not None:
+            self._note(seconds)
         if self._native.is_error():
             raise self._error()
 
@@ -86,8 +98,9 @@ class _Helper:
 
     def __init__(self, native: LLMatcher, bits: torch.Tensor):
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._busy = False
+        self._seconds: float | None = None
         arguments = (native, bits, self._asked, self._answers)
         threading.Thread(target=_compute_masks, args=arguments, name="grammar", daemon=True).start()
         weakref.finalize(self, self._asked.put, False)
@@ -100,14 +113,25 @@ class _Helper:
         """Whether the mask is there, at the latest after ``timeout_s``."""
         if self._busy:
             with contextlib.suppress(queue.Empty):
-                self._answers.get(timeout=timeout_s)
+                self._seconds = self._answers.get(timeout=timeout_s)
                 self._busy = False
         return not self._busy
 
+    def take(self) -> float | None:
+        """How long the mask took that came last; None where that was asked before."""
+        seconds, self._seconds = self._seconds, None
+        return seconds
+
 
 def _compute_masks(
-    native: LLMatcher, bits: torch.Tensor, asked: queue.SimpleQueue[bool], answers: queue.SimpleQueue[None]
+    native: LLMatcher, bits: torch.Tensor, asked: queue.SimpleQueue[bool], answers: queue.SimpleQueue[float]
 ) -> None:
     while asked.get():
-        native.unsafe_compute_mask_ptr(bits.data_ptr(), bits.nbytes)
-        answers.put(None)
+        answers.put(_compute_mask(native, bits))
+
+
+def _compute_mask(native: LLMatcher, bits: torch.Tensor) -> float:
+    """Seconds that it took."""
+    started = time.monotonic()
+    native.unsafe_compute_mask_ptr(bits.data_ptr(), bits.nbytes)
+    return time.monotonic() - started

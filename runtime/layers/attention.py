@@ -46,8 +46,10 @@ class Attention:
             k_norm = RmsNorm(weights, f"{prefix}attn_k_norm", config.key_dim, config.norm_eps)
             self.norms = (q_norm.norm, k_norm.norm)
 
-    def __call__(self, x: torch.Tensor, step: Step, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """x (n, hidden), which goes through ``norm`` first -> (n, hidden), plus ``residual``.
+    def __call__(
+        self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """x (n, hidden), which goes through ``norm`` first, if any -> (n, hidden), plus ``residual``.
 
         Writes this step's keys and values to the cache.
         """

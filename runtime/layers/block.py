@@ -12,9 +12,10 @@ from ..config import DecoderConfig
 from ..weights import Weights
 from .attention import Attention
 from .decoder import Step
-from .norm import RmsNorm
+from .norm import LayerNorm, RmsNorm
 
 Mlp = Callable[[torch.Tensor, Norm, torch.Tensor | None], torch.Tensor]
+BareMlp = Callable[[torch.Tensor, None, torch.Tensor | None], torch.Tensor]
 
 
 class PreNormBlock:
@@ -42,3 +43,16 @@ class SandwichBlock(PreNormBlock):
     def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
         x = self.post_attention_norm(self.attention(x, step, self.attention_norm.norm), residual=x)
         return self.post_mlp_norm(self.mlp(x, self.mlp_norm.norm, None), residual=x)
+
+
+class PostNormBlock:
+    """The stream is normalised after each addition: norm(x + layer(x)), as in the first transformers."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, attention: Attention, mlp: BareMlp):
+        self.attention, self.mlp = attention, mlp
+        self.attention_norm = LayerNorm(weights, f"blk.{layer}.attn_output_norm", config.hidden_size, config.norm_eps)
+        self.mlp_norm = LayerNorm(weights, f"blk.{layer}.layer_output_norm", config.hidden_size, config.norm_eps)
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        x = self.attention_norm(self.attention(x, step, None, residual=x))
+        return self.mlp_norm(self.mlp(x, None, x))

@@ -40,7 +40,8 @@ class Step:
 class Decoder:
     """A whole model. ``embedding_scale`` multiplies the embeddings, ``final_softcap`` (0: none) bends the logits.
 
-    The output head is ``output.weight``, or the embedding itself where the file has none.
+    Where it is not ``causal``, tokens see those after them, and it makes embeddings only. The output head is
+    ``output.weight``, or the embedding itself where the file has none.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Decoder:
         *,
         embedding_scale: float = 1.0,
         final_softcap: float = 0.0,
+        causal: bool = True,
     ):
+        self.causal = causal
         self.ops, self.config, self.blocks = weights.ops, config, tuple(blocks)
         self.embedding_scale, self.final_softcap = embedding_scale, final_softcap
         self.n_vocab = weights.shape("token_embd.weight")[0]
@@ -62,11 +65,19 @@ class Decoder:
 
     def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab) of ``batch.output_rows``; keys and values go to ``cache``."""
+        logits = self.output(self._last_block(batch, cache), self.norm.norm)
+        return self.ops.softcap(logits, self.final_softcap) if self.final_softcap else logits
+
+    def hidden(self, batch: Batch, cache: KVCache) -> torch.Tensor:
+        """What the output head would read: float32 (n_outputs, hidden) of ``batch.output_rows``."""
+        return self.norm(self._last_block(batch, cache))
+
+    def _last_block(self, batch: Batch, cache: KVCache) -> torch.Tensor:
+        """(n_outputs, hidden), not normalised."""
         step = Step(batch, cache)
         x = self.ops.embedding(batch.token_ids, self.embedding)
         if self.embedding_scale != 1.0:
             x = self.ops.scale(x, self.embedding_scale)
         for block in self.blocks:
             x = block(x, step)
-        logits = self.output(self.ops.gather(x, batch.output_rows), self.norm.norm)
-        return self.ops.softcap(logits, self.final_softcap) if self.final_softcap else logits
+        return self.ops.gather(x, batch.output_rows)

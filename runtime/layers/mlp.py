@@ -1,4 +1,4 @@
-"""Gated feed-forward layers (Shazeer, arXiv:2002.05202), dense and with experts (arXiv:2101.03961).
+"""Feed-forward layers: plain, gated (Shazeer, arXiv:2002.05202), and gated with experts (arXiv:2101.03961).
 
 All are called with x (n, hidden), the norm that x goes through first, and what their output (n, hidden) is added to.
 """
@@ -12,6 +12,18 @@ from gristmill.kernels.specs import Norm
 from ..config import DecoderConfig, MoeConfig
 from ..weights import Weights
 from .linear import ExpertLinear, Linear
+
+
+class PlainMlp:
+    """down(activation(up(x))); activation ``gelu_erf``, ``gelu`` or ``silu``."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, activation: str):
+        self.ops, self.activation = weights.ops, activation
+        self.up = Linear(weights, f"blk.{layer}.ffn_up", config.ffn_size, config.hidden_size, scaled=False)
+        self.down = Linear(weights, f"blk.{layer}.ffn_down", config.hidden_size, config.ffn_size, scaled=False)
+
+    def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor:
+        return self.down(self.ops.activate(self.up(x, norm), self.activation), residual=residual)
 
 
 class GatedMlp:
@@ -29,7 +41,7 @@ class GatedMlp:
         self.up = Linear(weights, f"{prefix}ffn_up", ffn, hidden, **options)
         self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, **options)
 
-    def __call__(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor:
         if self.gate.scale is None and self.up.scale is None:
             inner = self.ops.gated_linear(x, self.gate.projection, self.up.projection, self.activation, norm)
         else:
@@ -46,7 +58,7 @@ class FusedGatedMlp:
         self.gate_up = Linear(weights, f"{prefix}ffn_up", 2 * ffn, hidden, scaled=False)
         self.down = Linear(weights, f"{prefix}ffn_down", hidden, ffn, scaled=False)
 
-    def __call__(self, x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor:
         gate, up = self.gate_up(x, norm).chunk(2, dim=1)
         return self.down(self.ops.gated(gate, up, self.activation), residual=residual)
 

@@ -1,6 +1,7 @@
 """Architectures, one file each, found by the names in the file's ``ARCHITECTURES``.
 
-A file's ``build(meta, weights, n_ctx)`` reads its own metadata, pulls its tensors and returns a ``Decoder``.
+A file's ``build(meta, weights, n_ctx)`` reads its own metadata, pulls its tensors and returns a ``Decoder`` or an
+``Encoder``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from functools import cache
 
 from ..config import Metadata
 from ..errors import UnsupportedModel, cut
-from ..layers import Decoder
+from ..layers import Decoder, Encoder, Pooling
 from ..weights import Weights
 
-Builder = Callable[[Metadata, Weights, int], Decoder]
+Network = Decoder | Encoder
+Builder = Callable[[Metadata, Weights, int], Network]
 
 
 @cache
@@ -28,8 +30,8 @@ def architectures() -> dict[str, Builder]:
     return table
 
 
-def build_model(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
-    """The model that ``meta`` describes, to run with contexts of ``n_ctx`` tokens.
+def build_model(meta: Metadata, weights: Weights, n_ctx: int) -> tuple[Network, Pooling]:
+    """The model that ``meta`` describes, to run with contexts of ``n_ctx`` tokens, and how its states become vectors.
 
     Raises UnsupportedModel for an unknown architecture or value, and for a missing, misshapen or unread tensor.
     """
@@ -37,6 +39,7 @@ def build_model(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     if builder is None:
         known = ", ".join(sorted(architectures()))
         raise UnsupportedModel(f"unsupported architecture {cut(meta.architecture)}; supported: {known}")
-    model = builder(meta, weights, n_ctx)
+    network = builder(meta, weights, n_ctx)
+    pooling = Pooling(meta, weights, network.config, causal=network.causal)
     weights.finish()
-    return model
+    return network, pooling

@@ -22,6 +22,11 @@ _FULL_EVERY = 6
 
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
+    return build_gemma3(meta, weights, causal=True)
+
+
+def build_gemma3(meta: Metadata, weights: Weights, *, causal: bool) -> Decoder:
+    """Not ``causal``: tokens see those after them as well, in layers with a window half of it to either side."""
     config = read_decoder_config(meta, interleaved_rope=False)
     window = meta.count("attention.sliding_window", 0, low=0)
     windowed = meta.flags("attention.sliding_window_pattern", config.n_layers)
@@ -33,7 +38,7 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     def block(layer: int) -> SandwichBlock:
         has_window = windowed[layer] if windowed else (layer + 1) % _FULL_EVERY != 0
         local = has_window and window > 0
-        spec = AttentionSpec(scale, window if local else 0)
+        spec = AttentionSpec(scale, window if local else 0, causal=causal)
         rope = local_rope if local else full_rope
         attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm=True)
         return SandwichBlock(weights, config, layer, attention, GatedMlp(weights, config, layer, "gelu"))
@@ -44,4 +49,5 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
         [block(layer) for layer in range(config.n_layers)],
         embedding_scale=math.sqrt(config.hidden_size),
         final_softcap=meta.number("final_logit_softcapping", 0.0),
+        causal=causal,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
@@ -16,6 +16,8 @@ from .messages import (
     Abort,
     Count,
     Counted,
+    Embed,
+    Embedded,
     Failed,
     Finished,
     FromRunner,
@@ -34,7 +36,7 @@ from .messages import (
 )
 
 OnProgress = Callable[[Progress], None]
-Answer = Piece | Finished | Failed | Counted
+Answer = Piece | Finished | Failed | Counted | Embedded
 UNLOAD_GRACE_S = 5.0
 STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
@@ -132,6 +134,28 @@ class Runner:
         finally:
             del self._answers[request_id]
 
+    async def embed(self, inputs: Sequence[str] | Sequence[list[int]], *, truncate: bool = False) -> Embedded:
+        """Vectors of texts, or of lists of token ids. Cancelling aborts the work.
+
+        Raises InvalidRequest when an input cannot be used (PromptTooLong where one is too long), RunnerStopped when
+        the process dies, and GristmillError when the model fails.
+        """
+        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
+        self._answers[request_id] = answers
+        done = False
+        try:
+            self._send(Embed(id=request_id, inputs=list(inputs), truncate=truncate))
+            received = await answers.get()
+            done = True
+            answer = _checked(received)
+            assert isinstance(answer, Embedded)
+            return answer
+        finally:
+            del self._answers[request_id]
+            if not done and self.alive:
+                with contextlib.suppress(RunnerStopped):
+                    self._send(Abort(request_id))
+
     async def ping(self, timeout_s: float = 10.0) -> Stats:
         """The engine's state. Raises RunnerStopped when the process is dead or does not answer in time."""
         answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
@@ -220,7 +244,7 @@ class Runner:
         await end(self.process, self._writer)
 
 
-def _checked(answer: Answer | None) -> Piece | Finished | Counted:
+def _checked(answer: Answer | None) -> Piece | Finished | Counted | Embedded:
     if answer is None:
         raise RunnerStopped(STOPPED)
     if isinstance(answer, Failed):

@@ -18,6 +18,8 @@ __all__ = [
     "Abort",
     "Count",
     "Counted",
+    "Embed",
+    "Embedded",
     "Failed",
     "Finished",
     "FromRunner",
@@ -87,6 +89,26 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, tag="counted"):
     n_tokens: int
 
 
+class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
+    """Vectors of texts, or of lists of token ids. Answered by ``Embedded`` or ``Failed``; ``Abort`` works, too.
+
+    ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``.
+    """
+
+    id: int
+    inputs: list[str | list[int]]
+    truncate: bool = False
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True, tag="embedded"):
+    """``vectors``: for each input, in their order, ``dim`` little-endian float32, of length 1; ``n_tokens`` of each."""
+
+    id: int
+    dim: int
+    vectors: bytes
+    n_tokens: list[int]
+
+
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
     """Stop a request. It still gets its one last message, unless that is already under way."""
 
@@ -147,8 +169,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     accepted_tokens: int
 
 
-ToRunner = Load | Submit | Count | Abort | Ping | Unload
-FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Counted | Stats
+ToRunner = Load | Submit | Count | Embed | Abort | Ping | Unload
+FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Counted | Embedded | Stats
 
 
 def encode_frame(message: ToRunner | FromRunner) -> bytes:

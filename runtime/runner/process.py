@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,6 +31,7 @@ from .messages import (
     Abort,
     Count,
     Counted,
+    Embed,
     Failed,
     FromRunner,
     Load,
@@ -44,6 +46,10 @@ from .messages import (
     encode_frame,
     frame_length,
 )
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from .no_engine import NoEngine
 
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
@@ -108,7 +114,10 @@ class RunnerProcess:
 
         from gristmill.kernels.cpu.cores import physical_cores
 
+        from ..embedding_input import EmbeddingInput
         from ..model import open_model
+        from .embedding import EmbeddingWork
+        from .no_engine import NoEngine
 
         n_threads = load.num_thread or physical_cores()
         torch.set_num_threads(n_threads)
@@ -120,9 +129,14 @@ class RunnerProcess:
         if model.ops.own_threads:
             # Little is left to torch, and two teams on the same cores slow each other down.
             torch.set_num_threads(1)
-        self.engine = model.engine(
-            n_slots=load.n_slots, n_contexts=load.n_contexts, token_budget=load.num_batch, draft=draft
-        )
+        self.engine: Engine | NoEngine
+        if model.generates:
+            self.engine = model.engine(
+                n_slots=load.n_slots, n_contexts=load.n_contexts, token_budget=load.num_batch, draft=draft
+            )
+        else:
+            self.engine = NoEngine(model.tokenizer, model.n_ctx, model.only_embeds)
+        self.embedding = EmbeddingWork(model.embedder(load.num_batch), EmbeddingInput(model.tokenizer, model.n_ctx))
         self.connection.send(
             Ready(
                 n_ctx=model.n_ctx,
@@ -130,7 +144,7 @@ class RunnerProcess:
                 architecture=model.architecture,
                 memory_bytes=resident_bytes(),
                 weight_bytes=model.weight_bytes,
-                kv_bytes=self.engine.forward.cache.n_bytes,
+                kv_bytes=self.engine.kv_bytes,
                 load_ns=time.monotonic_ns() - started,
                 backend=model.ops.name,
             )
@@ -151,7 +165,7 @@ class RunnerProcess:
     def _run_engine(self) -> None:
         """Until the server has gone. What goes wrong here ends the process: every request in flight is told."""
         while True:
-            events = self.engine.step(wait=True)
+            events = [*self.engine.step(wait=self.embedding.idle), *self.embedding.step()]
             if events:
                 self.connection.send(*events)
 
@@ -166,12 +180,17 @@ class RunnerProcess:
             os._exit(1)
         os._exit(0)  # nothing to save, and tearing down torch's threads takes a while
 
-    def _handle(self, message: ToRunner) -> None:
+    def _submit(self, message: Submit | Embed) -> None:
         if isinstance(message, Submit):
+            self.engine.submit(message.id, message.prompt, message.sampling, message.context, truncate=message.truncate)
+        else:
+            self.embedding.submit(message)
+            self.engine.wake()
+
+    def _handle(self, message: ToRunner) -> None:
+        if isinstance(message, Submit | Embed):
             try:
-                self.engine.submit(
-                    message.id, message.prompt, message.sampling, message.context, truncate=message.truncate
-                )
+                self._submit(message)
             except InvalidRequest as error:
                 self.connection.send(Failed(id=message.id, error=str(error), kind=type(error).__name__))
             except Exception:
@@ -181,6 +200,7 @@ class RunnerProcess:
             self.connection.send(Counted(id=message.id, n_tokens=self.engine.read_prompt.count(message.text)))
         elif isinstance(message, Abort):
             self.engine.abort(message.id)
+            self.embedding.abort(message.id)
         elif isinstance(message, Ping):
             self.connection.send(Stats(memory_bytes=resident_bytes(), **asdict(self.engine.stats())))
 

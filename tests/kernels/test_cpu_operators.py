@@ -12,7 +12,7 @@ from gristmill.kernels.cpu.arena import Arena
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.kernels.layout import TokenLayout
 from gristmill.kernels.reference import ReferenceBackend
-from gristmill.kernels.specs import AttentionSpec, Norm, Rotation
+from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation
 
 SPECS = [
     AttentionSpec(0.2),
@@ -43,10 +43,12 @@ def test_every_operator_is_there(ops):
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 15), (33, 577)])
 def test_rows_and_elements(ops, reference, n, d):
     x, y, row, norm = rand(n, d), rand(n, d, seed=1), rand(d, seed=2), Norm(rand(d, seed=3), 1e-6)
+    layer_norm = LayerNorm(norm.weight, row, 1e-6)
     for other in (ops, reference):
         other.results = [
             other.rms_norm(x, norm),
             other.rms_norm(x, norm, y),
+            other.layer_norm(x + 3, layer_norm),
             other.add(x, y),
             other.add(x, row),
             other.scale(x, 3.0),
@@ -55,6 +57,7 @@ def test_rows_and_elements(ops, reference, n, d):
             other.softcap(x * 50, 30.0),
             other.gated(x * 4, y, "silu"),
             other.gated(x * 4, y, "gelu"),
+            *(other.activate(x * 4, activation) for activation in ("silu", "gelu", "gelu_erf")),
             other.gather(x, torch.tensor([n - 1, 0, 0])),
         ]
     for mine, expected in zip(ops.results, reference.results, strict=True):
@@ -67,6 +70,7 @@ def test_activations_far_from_zero_saturate(ops):
         torch.testing.assert_close(
             ops.gated(x, one, activation), torch.tensor([[0.0, 0.0, 100.0, 1e4]]), atol=1e-30, rtol=0
         )
+    torch.testing.assert_close(ops.activate(x, "gelu_erf"), torch.tensor([[0.0, 0.0, 100.0, 1e4]]), atol=1e-30, rtol=0)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
@@ -162,6 +166,16 @@ def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths,
     out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
     expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [AttentionSpec(0.2, window, window / 7, causal=False) for window in (0, 1, 33, 700)])
+@pytest.mark.parametrize("lengths", [[1], [17, 600, 3], [257, 256, 1], [1100, 64]])
+def test_attention_to_both_sides_equals_the_plain_formula(ops, reference, spec, lengths):
+    for other in (ops, reference):
+        paged = Paged(other, lengths, lengths)
+        out = other.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
+        expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kv_type", "tolerance"), [("f16", 2e-3), ("bf16", 2e-2), ("q8_0", 2e-2), ("q4_0", 0.3)])

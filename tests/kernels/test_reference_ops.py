@@ -9,7 +9,7 @@ from support.paged import PAGE, Paged, rand
 from gristmill.kernels import FORMATS, QTensor, open_ops
 from gristmill.kernels.layout import TokenLayout
 from gristmill.kernels.reference.rope import rope
-from gristmill.kernels.specs import AttentionSpec, Norm, Rotation
+from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation
 
 
 @pytest.fixture
@@ -53,6 +53,28 @@ def test_rms_norm_follows_its_formula(ops):
     for row, out in zip(x.tolist(), y.tolist(), strict=True):
         rms = math.sqrt(sum(v * v for v in row) / 5 + 1e-5)
         assert out == pytest.approx([v / rms * w for v, w in zip(row, weight.tolist(), strict=True)], rel=1e-5)
+
+
+def test_layer_norm_follows_its_formula(ops):
+    x, weight, bias = rand(3, 5) + 2, rand(5, seed=1), rand(5, seed=2)
+    y = ops.layer_norm(x, LayerNorm(weight, bias, 1e-5))
+    for row, out in zip(x.tolist(), y.tolist(), strict=True):
+        mean = sum(row) / 5
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in row) / 5 + 1e-5)
+        parts = zip(row, weight.tolist(), bias.tolist(), strict=True)
+        assert out == pytest.approx([(v - mean) / deviation * w + b for v, w, b in parts], rel=1e-4, abs=1e-5)
+
+
+def test_activations_follow_their_formulas(ops):
+    x = rand(3, 7) * 3
+    formulas = {
+        "silu": lambda v: v / (1 + math.exp(-v)),
+        "gelu": lambda v: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+        "gelu_erf": lambda v: 0.5 * v * (1 + math.erf(v / math.sqrt(2))),
+    }
+    for activation, formula in formulas.items():
+        expected = torch.tensor([[formula(v) for v in row] for row in x.tolist()])
+        torch.testing.assert_close(ops.activate(x, activation), expected)
 
 
 @pytest.mark.parametrize("interleaved", [True, False])

@@ -9,6 +9,7 @@ struct Shape {
     KvType type;
     int dim, n_heads, n_kv_heads, context, n_new, window;
     float softcap;
+    bool causal;
 };
 
 int64_t head_bytes(KvType type, int dim) {
@@ -43,7 +44,7 @@ Floats attend(Context& c, const Shape& s, Data data) {
     a.k_cache = k_cache.data(), a.v_cache = v_cache.data(), a.seq_starts = starts.data(), a.page_table = pages.data();
     a.context_lens = lengths.data(), a.out = out.data(), a.scale = 0.2f, a.softcap = s.softcap, a.window = s.window;
     a.n_seqs = 1, a.max_pages = n_pages, a.n_heads = s.n_heads, a.n_kv_heads = s.n_kv_heads, a.k_dim = a.v_dim = s.dim;
-    a.kv_type = s.type, a.k_page = r.k_page, a.v_page = r.v_page;
+    a.kv_type = s.type, a.k_page = r.k_page, a.v_page = r.v_page, a.causal = s.causal;
     emit_attention(c, a, s.n_new, program);
     run(c, program);
     return out;
@@ -57,11 +58,14 @@ void test_attention(Context& level, Context& portable, Report& report) {
             for (int context : {1, 15, 17, 64, 65, 513, 1100})
                 for (int window : {0, 1, 33, 600}) {
                     if (type >= kQ8 && dim % 32) continue;
-                    for (int n_new : {1, context < 13 ? context : 13}) {
-                        Shape s{type, dim, 6, 2, context, n_new, window, window == 33 ? 5.0f : 0.0f};
+                    for (int n_new : {1, context < 13 ? context : 13, -1}) {     // -1: all of them, none causal
+                        const bool causal = n_new > 0;
+                        if (!causal && (context > 600 || dim != 32)) continue;
+                        if (!causal) n_new = context;
+                        Shape s{type, dim, 6, 2, context, n_new, window, window == 33 ? 5.0f : 0.0f, causal};
                         std::string what = std::string(level.level.name) + " attention type " + std::to_string(type) +
                                            " dim " + std::to_string(dim) + " context " + std::to_string(context) +
-                                           " window " + std::to_string(window) + " new " + std::to_string(n_new);
+                                           " window " + std::to_string(window) + " new " + std::to_string(n_new) + (causal ? "" : " both ways");
                         Data data;
                         report.check(same(attend(level, s, data), attend(portable, s, data)), what);
                     }

@@ -14,6 +14,15 @@ Floats norm(Context& c, const Floats& x, const Floats& weight, int n, int cols) 
     return out;
 }
 
+Floats layer_norm(Context& c, const Floats& x, const Floats& weight, int n, int cols) {
+    Floats out(x.size());
+    LayerNormArgs a{x.data(), weight.data(), x.data(), out.data(), cols, cols, cols, 1e-6f};
+    Program program;
+    emit_items(c, c.level.layer_norm, a, n, 1, program);
+    run(c, program);
+    return out;
+}
+
 Floats point(Context& c, const Floats& x, const Floats& y, int n, int cols, int op) {
     Floats out(x.size());
     PointArgs a{x.data(), op == kSoftcap ? nullptr : y.data(), out.data(), cols, cols, cols, cols, cols, static_cast<PointOp>(op), 3.0f};
@@ -66,7 +75,8 @@ void test_rows(Context& level, Context& portable, Report& report) {
             Floats x = data.floats(static_cast<size_t>(n) * cols), y = data.floats(x.size()), weight = data.floats(cols);
             std::string what = std::string(level.level.name) + " rows " + std::to_string(n) + "x" + std::to_string(cols);
             report.check(same(norm(level, x, weight, n, cols), norm(portable, x, weight, n, cols)), what + " norm");
-            for (int op = kAdd; op <= kGatedGelu; ++op)
+            report.check(same(layer_norm(level, x, weight, n, cols), layer_norm(portable, x, weight, n, cols)), what + " layer norm");
+            for (int op = kAdd; op <= kGatedGeluErf; ++op)
                 report.check(same(point(level, x, y, n, cols, op), point(portable, x, y, n, cols, op)), what + " op " + std::to_string(op));
             report.check(same(highest(level, x, (n * cols + 1) / 2), highest(portable, x, (n * cols + 1) / 2)), what + " top-k");
             std::vector<uint32_t> bits((x.size() + 31) / 32);

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,8 +89,8 @@ def row(size: int, seed: int = 0) -> list[float]:
     return (torch.randn(size, generator=generator) * 3).tolist()
 
 
-def sorted_row(values: list[float]) -> torch.Tensor:
-    return torch.tensor(sorted(values, reverse=True), dtype=torch.float64)
+def sorted_row(values: list[float]) -> np.ndarray:
+    return np.array(sorted(values, reverse=True), dtype=np.float64)
 
 
 VARIANTS = [

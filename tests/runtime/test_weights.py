@@ -29,7 +29,7 @@ def checkpoint(tiny_path):
 
 
 def build(checkpoint):
-    return build_model(Metadata(checkpoint.metadata), Weights(checkpoint, open_ops("reference")), 256)
+    return build_model(Metadata(checkpoint.metadata), Weights(checkpoint, open_ops("reference")), 256)[0]
 
 
 def test_the_file_itself_builds_and_progress_counts_all_its_bytes(checkpoint):

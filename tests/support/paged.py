@@ -58,8 +58,8 @@ class Paged:
             scores = torch.tanh(scores / spec.softcap) * spec.softcap
         at = torch.arange(len(k) - len(q), len(k))[:, None]
         keys_at = torch.arange(len(k))[None, :]
-        seen = keys_at <= at
+        seen = keys_at <= at if spec.causal else torch.ones(len(q), len(k), dtype=torch.bool)
         if spec.window:
-            seen &= keys_at > at - spec.window
+            seen &= keys_at > at - spec.window if spec.causal else (keys_at - at).abs() <= spec.window // 2
         scores = scores.masked_fill(~seen, float("-inf"))
         return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v.repeat_interleave(n_rep, 1)).float()

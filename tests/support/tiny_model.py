@@ -35,6 +35,7 @@ def write_tiny_model(
     quantize: bool = True,
     chat_template: str | None = CHAT_TEMPLATE,
     specials: tuple[str, ...] = SPECIALS,
+    pooling: int | None = None,
 ) -> Path:
     """Write the model to ``path`` and return it. With ``quantize``, matrices are Q8_0, else F32."""
     import gguf
@@ -51,6 +52,8 @@ def write_tiny_model(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(HIDDEN // N_HEADS)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0 if quantize else gguf.LlamaFileType.ALL_F32)
+    if pooling is not None:
+        writer.add_uint32("llama.pooling_type", pooling)
     tokens = [*byte_tokens(), *MERGED, *specials]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")

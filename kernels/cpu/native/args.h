@@ -65,7 +65,18 @@ struct NormArgs {
     float eps;
 };
 
-enum PointOp : int32_t { kAdd, kMul, kSoftcap, kGatedSilu, kGatedGelu };
+// out = (x - mean) / sqrt(variance + eps) * weight + bias.
+struct LayerNormArgs {
+    const float* x;
+    const float* weight;        // (cols,)
+    const float* bias;
+    float* out;
+    int64_t x_stride, out_stride;
+    int32_t cols;
+    float eps;
+};
+
+enum PointOp : int32_t { kAdd, kMul, kSoftcap, kGatedSilu, kGatedGelu, kGatedGeluErf };
 
 struct PointArgs {              // out (n, cols) = op(x, y); a stride of 0 repeats one row, y_cols 1 one number
     const float* x;
@@ -74,7 +85,7 @@ struct PointArgs {              // out (n, cols) = op(x, y); a stride of 0 repea
     int64_t x_stride, y_stride, out_stride;
     int32_t cols, y_cols;
     PointOp op;
-    float factor;               // kMul without y, kSoftcap
+    float factor;               // without y
 };
 
 struct GatherArgs {
@@ -122,6 +133,7 @@ struct AttentionArgs {
     float* partial;             // room for n_seqs * n_kv_heads * n_splits states, with one_token only
     float scale, softcap;
     int32_t one_token;          // each sequence has one token: items are splits of its keys
+    int32_t causal;             // 0: a token sees those after it, too, and half of the window to either side
     int32_t n_seqs, max_pages, n_splits, n_heads, n_kv_heads, k_dim, v_dim, window;
     KvType kv_type;
 };

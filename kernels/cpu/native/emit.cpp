@@ -95,6 +95,7 @@ template <class Args> void emit_items(Context& c, RunFn run, const Args& args, i
 }
 
 template void emit_items(Context&, RunFn, const NormArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const LayerNormArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const PointArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const GatherArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const AnglesArgs&, int64_t, int64_t, Program&);

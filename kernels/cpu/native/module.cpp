@@ -234,6 +234,24 @@ PyObject* norm(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.norm, a, n, 1, out); });
 }
 
+PyObject* layer_norm(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "cols", "x", "x_stride", "weight", "bias", "eps", "out",
+                                        nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, x, x_stride, weight, bias, out_address;
+    LayerNormArgs a{};
+    if (!parse(args, keywords, "OOninnnnfn", names, &context, &program, &n, &a.cols, &x, &x_stride, &weight, &bias, &a.eps,
+               &out_address))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.weight = at<const float>(weight);
+    a.bias = at<const float>(bias);
+    a.out = at<float>(out_address);
+    a.out_stride = a.cols;
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.layer_norm, a, n, 1, out); });
+}
+
 PyObject* point(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {"context", "program", "op", "n", "cols", "x", "x_stride", "out", "y", "y_stride",
                                         "y_cols", "factor", nullptr};
@@ -320,14 +338,14 @@ PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
         "context", "program", "n", "q", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "seq_starts", "page_table",
         "context_lens", "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap",
-        "out", nullptr};
+        "causal", "out", nullptr};
     PyObject *context, *program;
     Py_ssize_t n, q, k_cache, v_cache, k_page, v_page, starts, table, lens, out_address;
     int kv_type;
     AttentionArgs a{};
-    if (!parse(args, keywords, "OOnnnnnninnniiiiiififn", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
+    if (!parse(args, keywords, "OOnnnnnninnniiiiiififin", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
                &v_page, &kv_type, &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim,
-               &a.v_dim, &a.scale, &a.window, &a.softcap, &out_address))
+               &a.v_dim, &a.scale, &a.window, &a.softcap, &a.causal, &out_address))
         return nullptr;
     a.q = at<const float>(q);
     a.k_cache = at<const uint8_t>(k_cache), a.v_cache = at<const uint8_t>(v_cache);
@@ -407,8 +425,8 @@ PyMethodDef methods[] = {
     {"panel_bytes", packed_panel_bytes, METH_VARARGS, "panel_bytes(kind, cols) -> bytes of 16 packed rows"},
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
     GM_OPERATOR(pack), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
-    GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store), GM_OPERATOR(attention),
-    GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
+    GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
+    GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
     {nullptr, nullptr, 0, nullptr},
 };
 

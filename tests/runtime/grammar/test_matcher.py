@@ -14,6 +14,7 @@ from support.vocabularies import CONTROL, byte_level, sentencepiece, wordpiece
 from gristmill.kernels.reference.pointwise import masked
 from gristmill.runtime.errors import GristmillError
 from gristmill.runtime.grammar.compiler import Compiler
+from gristmill.runtime.grammar.matcher import CALM
 from gristmill.runtime.grammar.source import compile_grammar
 from gristmill.runtime.grammar.vocabulary import native_tokenizer
 from gristmill.runtime.params import Grammar
@@ -106,6 +107,26 @@ def test_a_mask_that_does_not_come_is_an_error(model, compiler, monkeypatch):
         with pytest.raises(GristmillError, match="the grammar is too complex"):
             masked(zeros, matcher.allowed())
     go_on.set()
+
+
+def test_quick_masks_need_no_helper_and_a_slow_one_brings_it_back(model, compiler, monkeypatch):
+    matcher, token, threads, seconds = compiler.matcher(Grammar("regex", "a+")), model.tokenizer.encode("a")[0], [], 0.0
+
+    def compute(native, bits):
+        threads.append(threading.current_thread().name)
+        native.unsafe_compute_mask_ptr(bits.data_ptr(), bits.nbytes)
+        return seconds
+
+    monkeypatch.setattr("gristmill.runtime.grammar.matcher._compute_mask", compute)
+    for _ in range(2 * CALM):
+        matcher.accept(token)
+    assert threads[:CALM].count("grammar") >= CALM - 1
+    assert "grammar" not in threads[CALM + 1 :]
+    seconds = 1.0
+    matcher.accept(token)
+    matcher.accept(token)
+    assert threads[-1] == "grammar"
+    assert token in ids_of(masked(torch.zeros(model.tokenizer.n_vocab), matcher.allowed()))
 
 
 def test_the_helper_thread_ends_with_its_matcher(compiler):

@@ -19,8 +19,13 @@ struct QueryTile {
     int first_position, n_rep;
     const int32_t* pages;           // of the sequence
     int kv_head;
+    int before, after;              // how many keys a query sees to either side
+    int end;                        // of the sequence's keys
     int position(int row) const { return first_position + row / n_rep; }
-    int last_position() const { return position(n_rows - 1); }
+    int first_key(int row) const { return position(row) > before ? position(row) - before : 0; }
+    int last_key(int row) const { return position(row) < end - after ? position(row) + after : end - 1; }
+    int oldest() const { return first_key(0); }
+    int newest() const { return last_key(n_rows - 1); }
 };
 
 struct State {                      // of the rows over some keys: highest score, sum of weights, weighted values
@@ -177,7 +182,7 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
                                              int block, State state) {
     const uint8_t* k_head = a.k_cache + t.kv_head * Kv::head_bytes(a.k_dim);     // in page 0
     const uint8_t* v_head = a.v_cache + t.kv_head * Kv::head_bytes(a.v_dim);
-    const int last = t.last_position() + 1 - block, n_keys = last < kKeys ? last : kKeys;
+    const int last = t.newest() + 1 - block, n_keys = last < kKeys ? last : kKeys;
     BlockPages keys, values;
     for (int p = 0; p < 4; ++p) {   // pages past the end are never looked at: another stands for them
         const int here = block / 16 + (16 * p < n_keys ? p : 0), after = 16 * p + kKeys < last ? block / 16 + 4 + p : here;
@@ -188,8 +193,8 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
     score_block<Kv>(a, t, s, keys);
     int r = 0;
     for (; r < t.n_rows; ++r) {
-        int position = t.position(r), first = a.window ? position - a.window + 1 - block : 0;
-        float fade = soften(a, s.scores + r * kKeys, first, position + 1 - block, state.best[r], state.total[r]);
+        const int first = t.first_key(r) - block, last_seen = t.last_key(r) + 1 - block;
+        float fade = soften(a, s.scores + r * kKeys, first, last_seen, state.best[r], state.total[r]);
         if (fade != 1.0f)
             for (int i = 0; i < state.stride; i += 16)
                 store_f(state.out + r * state.stride + i, mul(load_f(state.out + r * state.stride + i), set_f(fade)));
@@ -203,9 +208,9 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
 template <class Kv> static void attend_split(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
                                              int split, State state) {
     state.clear(t.padded);
-    int first = split * kSplit, end = first + kSplit, oldest = a.window ? t.first_position - a.window + 1 : 0;
-    if (oldest > first) first = oldest / kKeys * kKeys;
-    if (end > t.last_position() + 1) end = t.last_position() + 1;
+    int first = split * kSplit, end = first + kSplit;
+    if (t.oldest() > first) first = t.oldest() / kKeys * kKeys;
+    if (end > t.newest() + 1) end = t.newest() + 1;
     for (int block = first; block < end; block += kKeys) attend_block<Kv>(a, t, s, block, state);
 }
 
@@ -221,10 +226,6 @@ static void merge(State total, State more, int n_rows, int v_dim) {
             store_f(out, fma(load_f(more.out + r * more.stride + i), y, mul(load_f(out), x)));
         }
     }
-}
-
-static inline int first_split(const AttentionArgs& a, int position) {
-    return a.window && position - a.window + 1 > 0 ? (position - a.window + 1) / kSplit : 0;
 }
 
 static void load_queries(const AttentionArgs& a, const QueryTile& t, int row, float* queries) {
@@ -248,7 +249,11 @@ static void write_heads(const AttentionArgs& a, const QueryTile& t, int row, Sta
 static QueryTile query_tile(const AttentionArgs& a, int seq, int row, int n_tokens, int kv_head) {
     int n_rep = a.n_heads / a.n_kv_heads, n_rows = n_tokens * n_rep;
     int first = a.context_lens[seq] - (a.seq_starts[seq + 1] - row);
-    return {n_rows, padded4(n_rows), first, n_rep, a.page_table + static_cast<int64_t>(seq) * a.max_pages, kv_head};
+    const int32_t* pages = a.page_table + static_cast<int64_t>(seq) * a.max_pages;
+    const int end = a.context_lens[seq], all = end;     // so many keys to one side are as good as no limit
+    const int before = !a.window ? all : a.causal ? a.window - 1 : a.window / 2;
+    const int after = a.causal ? 0 : a.window ? a.window / 2 : all;
+    return {n_rows, padded4(n_rows), first, n_rep, pages, kv_head, before, after, end};
 }
 
 // Items: tiles of a sequence's tokens, by KV head.
@@ -263,9 +268,9 @@ template <class Kv> static void attend_tiles(const AttentionArgs& a, Scratch scr
         QueryTile t = query_tile(a, seq, row, left < kQueryTile ? left : kQueryTile, static_cast<int>(item % a.n_kv_heads));
         load_queries(a, t, row, s.queries);
         State total(s.states[0], t.padded, a.v_dim), more(s.states[1], t.padded, a.v_dim);
-        const int begin = first_split(a, t.first_position);
+        const int begin = t.oldest() / kSplit;
         attend_split<Kv>(a, t, s, begin, total);
-        for (int split = begin + 1; split * kSplit <= t.last_position(); ++split) {
+        for (int split = begin + 1; split * kSplit <= t.newest(); ++split) {
             attend_split<Kv>(a, t, s, split, more);
             merge(total, more, t.n_rows, a.v_dim);
         }
@@ -287,10 +292,10 @@ template <class Kv> static void attend_splits(const AttentionArgs& a, Scratch sc
         const int n_heads = a.n_seqs * a.n_kv_heads;
         int split = static_cast<int>(item / n_heads), at = static_cast<int>(item % n_heads), seq = at / a.n_kv_heads;
         QueryTile t = query_tile(a, seq, seq, 1, at % a.n_kv_heads);
-        int begin = first_split(a, t.first_position);
-        if (split < begin || split * kSplit > t.last_position()) continue;
+        int begin = t.oldest() / kSplit;
+        if (split < begin || split * kSplit > t.newest()) continue;
         load_queries(a, t, seq, s.queries);
-        bool only = begin * kSplit + kSplit > t.last_position();
+        bool only = begin * kSplit + kSplit > t.newest();
         float* memory = only ? s.states[0] : a.partial + item * static_cast<int64_t>(State::floats(t.padded, a.v_dim));
         State state(memory, t.padded, a.v_dim);
         attend_split<Kv>(a, t, s, split, state);
@@ -303,14 +308,14 @@ static void attention_merge(const void* args, Scratch, int64_t first, int64_t la
     for (int64_t at = first; at < last; ++at) {
         int seq = static_cast<int>(at / a.n_kv_heads);
         QueryTile t = query_tile(a, seq, seq, 1, static_cast<int>(at % a.n_kv_heads));
-        int begin = first_split(a, t.first_position);
-        if (begin * kSplit + kSplit > t.last_position()) continue;
+        int begin = t.oldest() / kSplit;
+        if (begin * kSplit + kSplit > t.newest()) continue;
         auto state = [&](int split) {
             int64_t item = static_cast<int64_t>(split) * a.n_seqs * a.n_kv_heads + at;
             return State(a.partial + item * static_cast<int64_t>(State::floats(t.padded, a.v_dim)),
                          t.padded, a.v_dim);
         };
-        for (int split = begin + 1; split * kSplit <= t.last_position(); ++split)
+        for (int split = begin + 1; split * kSplit <= t.newest(); ++split)
             merge(state(begin), state(split), t.n_rows, a.v_dim);
         write_heads(a, t, seq, state(begin));
     }

@@ -34,6 +34,19 @@ static inline F gelu(F x) {         // tanh form (Hendrycks and Gimpel, arXiv:16
     return mul(mul(set_f(0.5f), x), add(set_f(1.0f), tanh_f(inner)));
 }
 
+// x times the normal distribution's integral up to x. Of its complement, exp(-x^2 / 2) times a polynomial of
+// 1 / (1 + p |x| / sqrt 2): Abramowitz and Stegun 7.1.26, off by at most 1.5e-7.
+static inline F gelu_erf(F x) {
+    F size = abs(x), t = div(set_f(1.0f), fma(size, set_f(0.3275911f * 0.707106781f), set_f(1.0f)));
+    F p = set_f(1.061405429f);
+    p = fma(p, t, set_f(-1.453152027f));
+    p = fma(p, t, set_f(1.421413741f));
+    p = fma(p, t, set_f(-0.284496736f));
+    p = mul(fma(p, t, set_f(0.254829592f)), t);
+    F tail = mul(p, exp_f(mul(mul(x, x), set_f(-0.5f))));
+    return sub(max(set_f(0.0f), x), mul(mul(set_f(0.5f), size), tail));
+}
+
 static inline F activate(F x, int32_t activation) { return activation == kSilu ? silu(x) : gelu(x); }
 
 }}  // namespace gristmill::GM_LEVEL

@@ -19,13 +19,34 @@ static void norm(const void* args, Scratch, int64_t first, int64_t last) {
     }
 }
 
+static void layer_norm(const void* args, Scratch, int64_t first, int64_t last) {
+    const LayerNormArgs& a = *static_cast<const LayerNormArgs*>(args);
+    for (int64_t n = first; n < last; ++n) {
+        const float* x = a.x + n * a.x_stride;
+        F total = set_f(0.0f), squares = set_f(0.0f);
+        for_row(a.cols, [&](int i, int count) { total = add(total, load_part(x + i, count)); });
+        const float mean = sum_f(total) / static_cast<float>(a.cols);
+        for_row(a.cols, [&](int i, int count) {
+            F v = keep(sub(load_part(x + i, count), set_f(mean)), 0, count, 0.0f);
+            squares = fma(v, v, squares);
+        });
+        const float factor = 1.0f / __builtin_sqrtf(sum_f(squares) / static_cast<float>(a.cols) + a.eps);
+        for_row(a.cols, [&](int i, int count) {
+            F y = mul(sub(load_part(x + i, count), set_f(mean)), set_f(factor));
+            y = fma(y, load_part(a.weight + i, count), load_part(a.bias + i, count));
+            store_part(a.out + n * a.out_stride + i, y, count);
+        });
+    }
+}
+
 static inline F point_op(const PointArgs& a, F x, F y) {
     switch (a.op) {
         case kAdd: return add(x, y);
         case kMul: return mul(x, y);
         case kSoftcap: return mul(tanh_f(div(x, y)), y);
         case kGatedSilu: return mul(silu(x), y);
-        default: return mul(gelu(x), y);
+        case kGatedGelu: return mul(gelu(x), y);
+        default: return mul(gelu_erf(x), y);
     }
 }
 
