@@ -362,6 +362,8 @@ class Manager:
         try:
             if model.runner is not None:
                 await model.runner.close()
+        except Exception:
+            log.exception("the runner of %s did not end as it should", model.name)
         finally:
             if self._models.get(model.path) is model:
                 del self._models[model.path]

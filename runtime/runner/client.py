@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
-from ..errors import RunnerError, RunnerStopped, named
+from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, named
 from ..params import Sampling
 from .launch import Launched, Launcher, end, launch
 from .messages import (
@@ -206,7 +206,9 @@ class Runner:
             if isinstance(message, Ready):
                 return message
             if isinstance(message, LoadFailed):
-                raise named(message.kind, message.error)
+                error = named(message.kind, message.error)
+                # What a load is told comes from settings: no request is to blame.
+                raise ModelError(message.error) if isinstance(error, InvalidRequest) else error
             if isinstance(message, Progress) and on_progress is not None:
                 on_progress(message)
 

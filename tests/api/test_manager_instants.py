@@ -233,3 +233,42 @@ async def test_a_runner_that_waits_but_starts_nothing_is_ended(world):
         lease.runner.waiting = 1
         await asyncio.sleep(100)
         assert lease.runner.closed
+
+
+@in_virtual_time()
+async def test_a_runner_that_is_too_busy_for_a_ping_but_talks_is_well(world):
+    runner = await world.use(A)
+    runner.hangs, runner.silent_s = True, 1.0
+    assert await world.use(A) is runner
+    runner.silent_s = 11.0
+    assert await world.use(A) is not runner
+
+
+@in_virtual_time()
+async def test_a_runner_that_cannot_be_ended_does_not_stop_others_from_expiring(world):
+    first = await world.use(A, keep_alive_s=1)
+
+    async def fail():
+        first.alive = False
+        raise OSError("no such thing")
+
+    first.close = fail
+    await world.use(B, keep_alive_s=10)
+    await asyncio.sleep(20)
+    assert world.manager.models == []
+
+
+@in_virtual_time(num_parallel=8)
+async def test_clients_with_different_contexts_share_each_reload(world):
+    """Eight clients of each kind, always one request under way: a reload serves all of a kind who wait."""
+    n_rounds, done = 10, []
+
+    async def client(num_ctx):
+        for _ in range(n_rounds):
+            runner = await world.use(A, 1, options=LoadOptions(num_ctx=num_ctx, num_batch=512))
+            assert runner.load.num_ctx == num_ctx
+            done.append(num_ctx)
+
+    await asyncio.gather(*(client(num_ctx) for num_ctx in [64, 128] * 8))
+    assert len(done) == 16 * n_rounds
+    assert len(world.runners.started) <= 2 * n_rounds

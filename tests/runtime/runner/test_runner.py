@@ -6,7 +6,14 @@ import signal
 
 import pytest
 
-from gristmill.runtime.errors import InvalidFile, InvalidRequest, RunnerError, RunnerStopped, UnsupportedModel
+from gristmill.runtime.errors import (
+    InvalidFile,
+    InvalidRequest,
+    ModelError,
+    RunnerError,
+    RunnerStopped,
+    UnsupportedModel,
+)
 from gristmill.runtime.events import Finished, Piece
 from gristmill.runtime.params import Sampling
 from gristmill.runtime.runner.client import Runner
@@ -124,6 +131,12 @@ async def test_a_malformed_file_is_refused_by_name(tmp_path, content, error, mes
     with pytest.raises(error, match=message) as caught:
         await Runner.start(Load(path=str(path)))
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", [{"kv_type": "q5_1"}, {"backend": "abacus"}])
+async def test_settings_that_do_not_work_are_no_requests_fault(tiny_path, setting):
+    with pytest.raises(ModelError, match=r"q5_1|abacus"):
+        await Runner.start(Load(path=str(tiny_path), num_ctx=64, **setting))
 
 
 async def test_an_unknown_architecture_is_refused_by_name(tmp_path):
