@@ -161,7 +161,8 @@ class Manager:
         assert len(self._models) <= self.limit, "more models are loaded than may be"
         n_waiting = sum(model.places.n_waiting for model in self._models.values())
         n_waiting += sum(len(loading.waiting) for loading in self._loads.values())
-        assert n_waiting <= self._n_pending <= self.settings.max_queue, f"{n_waiting} wait, {self._n_pending} are counted"
+        assert n_waiting <= self._n_pending, f"{n_waiting} wait, {self._n_pending} are counted"
+        assert self._n_pending <= self.settings.max_queue, "the queue is over its limit"
         assert all(loading.waiting for loading in self._loads.values()), "a model is loaded for nobody"
 
     # -- getting a place ---------------------------------------------------------------------------------------
