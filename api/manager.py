@@ -159,7 +159,10 @@ class Manager:
             timed = model.runner is None or (model.expires_at is None) == (model.n_users > 0)
             assert timed, f"{model.name}: {model.n_users} users, but it expires at {model.expires_at}"
         assert len(self._models) <= self.limit, "more models are loaded than may be"
-        assert 0 <= self._n_pending <= self.settings.max_queue, "the queue is over its limit"
+        n_waiting = sum(model.places.n_waiting for model in self._models.values())
+        n_waiting += sum(len(loading.waiting) for loading in self._loads.values())
+        assert n_waiting <= self._n_pending, f"{n_waiting} wait, {self._n_pending} are counted"
+        assert self._n_pending <= self.settings.max_queue, "the queue is over its limit"
         assert all(loading.waiting for loading in self._loads.values()), "a model is loaded for nobody"
 
     # -- getting a place ---------------------------------------------------------------------------------------

@@ -44,6 +44,11 @@ class EmbeddingWork:
         self._waiting: list[Text] = []
         self._batch: list[Text] = []
         self._passes: Generator[None, None, torch.Tensor] | None = None
+        self.n_passes = 0  # since the start: who looks on sees that the work goes on
+
+    @property
+    def n_jobs(self) -> int:
+        return len(self._jobs) + self._inbox.qsize()
 
     @property
     def idle(self) -> bool:
@@ -66,6 +71,7 @@ class EmbeddingWork:
         if self._passes is None:
             return answers
         try:
+            self.n_passes += 1
             next(self._passes)
         except StopIteration as stop:
             answers += self._take(stop.value.cpu())

@@ -202,7 +202,14 @@ class RunnerProcess:
             self.engine.abort(message.id)
             self.embedding.abort(message.id)
         elif isinstance(message, Ping):
-            self.connection.send(Stats(memory_bytes=resident_bytes(), **asdict(self.engine.stats())))
+            self.connection.send(self._stats())
+
+    def _stats(self) -> Stats:
+        """The engine's, with texts that are embedded as work like any other."""
+        counts = asdict(self.engine.stats())
+        counts["running"] += self.embedding.n_jobs
+        counts["steps"] += self.embedding.n_passes
+        return Stats(memory_bytes=resident_bytes(), **counts)
 
 
 def _import_ahead() -> None:

@@ -89,6 +89,20 @@ async def test_streams_go_on_while_texts_are_embedded(runner, tiny_path):
     assert torch.equal(vectors_of(await embedding), expected)
 
 
+async def test_who_looks_on_sees_texts_that_wait_and_passes_that_are_done(encoder):
+    before = await encoder.ping()
+    embedding = asyncio.create_task(encoder.embed(["flour and water"] * 300))
+    for _ in range(500):
+        during = await encoder.ping()
+        if during.running:
+            break
+    assert during.running == 1
+    await embedding
+    after = await encoder.ping()
+    assert (before.running, after.running) == (0, 0)
+    assert after.steps > before.steps
+
+
 async def test_leaving_gives_the_work_up(runner):
     texts = ["a text that takes its time " * 8] * 2000
     leaving = asyncio.create_task(runner.embed(texts))
