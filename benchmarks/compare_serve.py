@@ -1,13 +1,15 @@
 """Many clients at once: is Gristmill's server faster than llama.cpp's, and does it keep its streams even?
 
     python benchmarks/compare_serve.py [--model FILE.gguf] [--llama-bin FOLDER] [--clients 16] [--rounds 3]
-                                       [--requests 4] [--tokens 64] [--threads 2]
+                                       [--requests 4] [--tokens 64] [--threads 2] [--busy 0]
 
 Starts both servers with the same file and the same threads, and lets bench_serve.py's clients ask first one, then the
 other, --rounds times, in turn who begins: --clients clients, each with --requests prompts of 60 words, no prompt twice,
 64 tokens each, streamed, at temperature 0. llama-server works on as many requests at once as there are clients (-np),
 Gristmill's settings are the default ones. Then a conversation: a first question behind about 3,000 tokens of text, and
 a second one behind both; printed is the time to the first piece of text of either.
+
+--busy processes that only count take part of the machine meanwhile, as other programs do on a machine that is not idle.
 
 Printed are medians over the rounds of what one round measures: total tokens per second, the median time to the first
 piece, the median and the longest gap between two pieces of a stream. The peer is as in compare_llama_cpp.py.
@@ -53,6 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=4, help="of each client")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--busy", type=int, default=0, help="processes that take a core each")
     args = parser.parse_args()
     if args.model is None:
         parser.error("the default model's package is not installed: give --model")
@@ -110,6 +113,18 @@ def llama_server(args: argparse.Namespace) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def others(n: int) -> Iterator[None]:
+    """``n`` processes that never sleep."""
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
 def round_of(args: argparse.Namespace, api: str, host: str, number: int) -> dict[str, float]:
     """One round's figures. ``number`` makes its prompts new ones."""
     asked = argparse.Namespace(**{**vars(args), "api": api, "host": host, "model": NAME})
@@ -144,9 +159,10 @@ async def first_piece(session: aiohttp.ClientSession, args: argparse.Namespace, 
 def main() -> None:
     args = parse()
     print_header(packages=("gristmill", "aiohttp"))
-    print(f"model: {Path(args.model).name}, {args.clients} clients, {args.rounds} rounds", flush=True)
+    name = Path(args.model).name
+    print(f"model: {name}, {args.clients} clients, {args.rounds} rounds, {args.busy} busy processes", flush=True)
     rounds: dict[str, list[dict[str, float]]] = {"ollama": [], "openai": []}
-    with gristmill(args) as ours, llama_server(args) as peer:
+    with gristmill(args) as ours, llama_server(args) as peer, others(args.busy):
         turns = [("ollama", ours), ("openai", peer)]
         for number in range(args.rounds + 1):  # the first one warms up
             for api, host in turns:
@@ -160,7 +176,7 @@ def main() -> None:
     own = medians[0]
     gap, again = own["gap_ms_max"] / own["gap_ms"], own["second_question_ms"] / own["first_question_ms"]
     print(f"longest gap {gap:.1f} times the median; the second question starts in {again:.1%} of the first's time")
-    print_json("compare_serve", model=Path(args.model).name, clients=args.clients, gristmill=own, llama_cpp=medians[1])
+    print_json("compare_serve", model=name, clients=args.clients, busy=args.busy, gristmill=own, llama_cpp=medians[1])
 
 
 if __name__ == "__main__":
