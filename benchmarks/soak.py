@@ -48,6 +48,7 @@ WORDS = (
     *("village", "bridge", "winter", "oven", "field", "horse", "cart", "road"),
 )
 QUIET_S = 60.0
+HANG_UP_S = 0.5
 BAD_OPTIONS: list[dict[str, Any]] = [
     {"num_ctx": "many"},
     {"temperature": 1e300},
@@ -88,13 +89,14 @@ class Soak:
     async def run(self, n_requests: int, n_clients: int, seconds: float) -> Result:
         started = time.monotonic()
         timeout = aiohttp.ClientTimeout(total=300)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            for share in (n_requests // 10, n_requests - n_requests // 10):
-                self._left = share
+        for share in (n_requests // 10, n_requests - n_requests // 10):
+            self._left = share
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
                 await asyncio.gather(*(self._client(session, started + seconds) for _ in range(n_clients)))
-                await self._come_to_rest()
-                self.result.early = self.result.early or figures()
+            await asyncio.sleep(HANG_UP_S)  # the clients' own connections are not to be counted
+            await self._come_to_rest()
+            self.result.early = self.result.early or figures()
         self.result.late = figures()
         self.result.seconds = time.monotonic() - started
         self._compare()
