@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PATIENCE = 3.0  # what a step may take, in steps that only decode
+PATIENCE = 2.5  # what a step may take, in steps that only decode
 LONGEST_S = 1.0  # what it may take in any case: so soon an abort is seen, and a newcomer
 FIRST_GUESS = 64
 LEAST = 16
