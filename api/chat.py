@@ -19,7 +19,7 @@ from .logprobs import logprob_fields
 from .output import json_response
 from .schema import ChatRequest, Message
 from .service import SERVICE, read_request, required, single_quoted
-from .stream import Lines, send_lines
+from .stream import Lines, joined, send_lines
 from .truncate import fitting_prompt
 
 log = logging.getLogger(__name__)
@@ -103,10 +103,6 @@ def _message(content: str) -> dict[str, str]:
 
 
 async def _joined(lines: Lines) -> Line:
-    """The stream as one object: texts and log-probabilities joined, everything else from the last line."""
-    texts, entries, last = [], [], {}
-    async for last in lines:
-        texts.append(last["message"]["content"])
-        entries += last.get("logprobs", [])
-    message = {**last["message"], "content": "".join(texts)}
-    return {**last, "message": message, **({"logprobs": entries} if entries else {})}
+    """The stream as one object."""
+    whole, text = await joined(lines, lambda line: line["message"]["content"])
+    return {**whole, "message": {**whole["message"], "content": text}}

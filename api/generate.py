@@ -17,7 +17,7 @@ from .logprobs import logprob_fields
 from .output import json_response
 from .schema import GenerateRequest
 from .service import SERVICE, read_request, single_quoted
-from .stream import Lines, send_lines
+from .stream import Lines, joined, send_lines
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -88,9 +88,6 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
 
 
 async def _joined(lines: Lines) -> Line:
-    """The stream as one object: texts and log-probabilities joined, everything else from the last line."""
-    texts, entries, last = [], [], {}
-    async for last in lines:
-        texts.append(last["response"])
-        entries += last.get("logprobs", [])
-    return {**last, "response": "".join(texts), **({"logprobs": entries} if entries else {})}
+    """The stream as one object."""
+    whole, text = await joined(lines, lambda line: line["response"])
+    return {**whole, "response": text}

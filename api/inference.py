@@ -17,7 +17,7 @@ import msgspec
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
 from gristmill.runtime.events import Finished, Piece
 from gristmill.runtime.grammar.checker import GrammarChecker
-from gristmill.runtime.params import Grammar, Sampling
+from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
@@ -162,27 +162,19 @@ class Run:
         )
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
-            try:
-                async with contextlib.aclosing(self._submit(lease, prompt, sampling, context, truncate)) as events:
-                    async for event in events:
-                        yield event, lease.load_ns
-            except PromptTooLong:
-                if shorten is None or not self.body.truncate:
-                    raise
-                prompt = await shorten(lease.runner)
-                async with contextlib.aclosing(self._submit(lease, prompt, sampling, context, True)) as events:
-                    async for event in events:
-                        yield event, lease.load_ns
-
-    async def _submit(
-        self, lease: Lease, prompt: str, sampling: Sampling, context: list[int] | None, truncate: bool
-    ) -> AsyncGenerator[Piece | Finished, None]:
-        answer = lease.runner.submit(prompt, sampling, context=context, truncate=truncate)
-        async with contextlib.aclosing(answer):
-            async for event in answer:
-                if isinstance(event, Piece):
-                    self.output_ids += event.tokens
-                yield event
+            while True:
+                answer = lease.runner.submit(prompt, sampling, context=context, truncate=truncate)
+                try:
+                    async with contextlib.aclosing(answer):
+                        async for event in answer:
+                            if isinstance(event, Piece):
+                                self.output_ids += event.tokens
+                            yield event, lease.load_ns
+                    return
+                except PromptTooLong:
+                    if shorten is None or truncate or not self.body.truncate:
+                        raise
+                prompt, truncate = await shorten(lease.runner), True
 
     def metrics(self, last: Finished, load_ns: int) -> Line:
         """Counts and durations of the final line; zeros are left out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +19,7 @@ from gristmill.runtime.errors import GristmillError
 from .errors import error_response, error_text
 from .output import json_response, to_json
 
-__all__ = ["Lines", "send_last", "send_lines"]
+__all__ = ["Lines", "joined", "send_last", "send_lines"]
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,15 @@ async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
         except (_ClientGone, ConnectionError) as error:
             log.debug("%s: the client has gone: %s", request.path, error)
         return response
+
+
+async def joined(lines: Lines, text: Callable[[dict[str, Any]], str]) -> tuple[dict[str, Any], str]:
+    """(everything but the text from the last line, all lines' ``logprobs`` with it; the texts of all lines together)"""
+    texts, logprobs, last = [], [], {}
+    async for last in lines:
+        texts.append(text(last))
+        logprobs += last.get("logprobs", [])
+    return {**last, **({"logprobs": logprobs} if logprobs else {})}, "".join(texts)
 
 
 async def send_last(lines: Lines) -> web.Response:

@@ -28,10 +28,8 @@ class EmbeddingInput:
         """
         if isinstance(value, str):
             return self._cut(self.tokenizer.encode(value, add_special=True, parse_special=True), truncate, is_text=True)
-        ids, n_vocab = list(value), self.tokenizer.n_vocab
-        bad = next((token for token in ids if not 0 <= token < n_vocab), None)
-        if bad is not None:
-            raise InvalidRequest(f"token id {bad} is outside the vocabulary of {n_vocab}")
+        ids = list(value)
+        self.tokenizer.check_ids(ids)
         return self._cut(ids, truncate, is_text=False)
 
     def _cut(self, ids: list[int], truncate: bool, *, is_text: bool) -> list[int]:

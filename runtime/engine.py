@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from .detokenize import TextStream
 from .errors import GristmillError
-from .events import Event, Failed, Finished, FinishReason, Piece, TokenLogprob
+from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, TokenLogprob
 from .grammar.compiler import Compiler
 from .logprobs import token_logprob
 from .pages import PagePool
@@ -34,25 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_REPEATS = 30  # of one token in a row: a model that is stuck is stopped
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """A snapshot between two steps. Counters since the start are of tokens, steps and sequences."""
-
-    running: int
-    waiting: int
-    free_pages: int
-    cached_pages: int
-    total_pages: int
-    steps: int
-    prompt_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    preempted: int
-    evicted_pages: int
-    drafted_tokens: int
-    accepted_tokens: int
 
 
 class Engine:
@@ -157,15 +137,14 @@ class Engine:
         started = time.monotonic_ns()
         for seq, _ in plan:
             seq.started_ns = seq.started_ns or started
-        n_prompt = sum(n for seq, n in plan if seq.n_behind > 1)
+        prompts = [n for seq, n in plan if seq.n_behind > 1]
         try:
             logits = self.forward([_span(seq, n) for seq, n in plan])
         except Exception:
             log.exception("a step of %d sequences failed", len(plan))
             return events + [self._fail(seq, "the model failed on this request") for seq, _ in plan]
         events += self._take(plan, logits)
-        n_decoding = sum(1 for seq, n in plan if n == 1)
-        self.scheduler.pace.observe(n_decoding, n_prompt, (time.monotonic_ns() - started) / 1e9)
+        self.scheduler.pace.observe(len(plan) - len(prompts), sum(prompts), (time.monotonic_ns() - started) / 1e9)
         return events
 
     def check_integrity(self) -> None:

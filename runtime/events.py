@@ -53,3 +53,21 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
 
 Event = Piece | Finished | Failed
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine's state between two steps. Counters since the start are of tokens, steps, pages and sequences."""
+
+    running: int = 0
+    waiting: int = 0
+    free_pages: int = 0
+    cached_pages: int = 0
+    total_pages: int = 0
+    steps: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    preempted: int = 0
+    evicted_pages: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0

@@ -31,11 +31,11 @@ class PromptReader:
         Raises InvalidRequest for ids outside the vocabulary and a prompt without tokens, PromptTooLong for one that
         leaves no room in the context.
         """
-        self._check_ids(context)
+        self.tokenizer.check_ids(context)
         if isinstance(prompt, str):
             tokens = context + self._encode(prompt, sampling, truncate, add_special=not context)
         else:
-            self._check_ids(prompt)
+            self.tokenizer.check_ids(prompt)
             tokens = context + prompt
         if not tokens:
             raise InvalidRequest("prompt is empty: there is no token to continue from")
@@ -71,12 +71,6 @@ class PromptReader:
             raise PromptTooLong(f'the input length exceeds the context length: {what}; shorten it, or raise "num_ctx"')
         if not sampling.shift:
             raise PromptTooLong(_NO_SHIFT)
-
-    def _check_ids(self, ids: list[int]) -> None:
-        n_vocab = self.tokenizer.n_vocab
-        bad = next((token for token in ids if not 0 <= token < n_vocab), None)
-        if bad is not None:
-            raise InvalidRequest(f"token id {bad} is outside the vocabulary of {n_vocab}")
 
 
 def n_kept(sampling: Sampling, n_prompt: int, n_ctx: int, add_bos: bool) -> int:

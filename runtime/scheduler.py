@@ -19,6 +19,7 @@ from .pages import PagePool
 from .sequence import Sequence
 
 Plan = list[tuple[Sequence, int]]
+Key = tuple[Hashable, tuple[int, ...]]
 
 
 class Scheduler:
@@ -85,43 +86,43 @@ class Scheduler:
     def _admit(self) -> None:
         while self.waiting and len(self.running) < self.max_running:
             seq = self.waiting[0]
-            self._reuse(seq)
+            n_found = self._reuse(seq)
             needed = self.pool.pages_for(len(seq.tokens) + 1) - len(seq.pages)
             if self.running and needed + len(self.running) > self.pool.n_free:  # a page more for each that runs
                 self.restart(seq)
                 return
             insort(self.running, self.waiting.pop(0), key=_arrival)
-            if not seq.n_output:
-                seq.n_cached = seq.n_computed
-            self.n_cached_tokens += seq.n_computed
+            self._count_found(seq, n_found)
 
-    def _reuse(self, seq: Sequence) -> bool:
-        """Take the pages that hold what ``seq`` has to compute next. Its last token is always computed."""
-        found = False
-        while (key := self._next_page(seq)) and (block := self.pool.find(*key)):
+    def _reuse(self, seq: Sequence) -> int:
+        """Take the pages that hold what ``seq`` has to compute next; how many tokens. The last one is always computed.
+
+        Nothing is taken in the middle of a page, nor where ``seq`` has pages to compute into.
+        """
+        before, size = seq.n_computed, self.pool.page_size
+        while seq.n_computed == seq.n_registered * size == len(seq.pages) * size:
+            key = self._wanted_page(seq)
+            block = self.pool.find(*key) if key else None
+            if block is None:
+                break
             seq.pages.append(self.pool.use(block))
             seq.parent = block.serial
             seq.n_registered += 1
-            seq.n_computed += self.pool.page_size
-            found = True
-        return found
+            seq.n_computed += size
+        return seq.n_computed - before
 
-    def _next_page(self, seq: Sequence) -> tuple[Hashable, list[int]] | None:
-        """The key of the first page that ``seq`` has not begun, where others may have it or may want it."""
-        size, at = self.pool.page_size, seq.n_computed
-        if at != seq.n_registered * size or at // size != len(seq.pages) or at + size >= len(seq.tokens):
-            return None
-        return seq.parent, seq.tokens[at : at + size]
+    def _count_found(self, seq: Sequence, n_found: int) -> None:
+        self.n_cached_tokens += n_found
+        if not seq.n_output:
+            seq.n_cached += n_found
 
     def _apart(self, prompts: Iterable[Sequence]) -> list[Sequence]:
         """Those of ``prompts`` that do not wait for another one to compute the page they need, too."""
-        taken: set[tuple[Hashable, tuple[int, ...]]] = set()
+        taken: set[Key] = set()
         apart = []
         for seq in prompts:
-            before = seq.n_computed
-            if seq in self.running and self._reuse(seq):
-                self.n_cached_tokens += seq.n_computed - before
-                seq.n_cached += 0 if seq.n_output else seq.n_computed - before
+            if seq in self.running:  # pages may have been computed since it joined
+                self._count_found(seq, self._reuse(seq))
             key = self._wanted_page(seq)
             if key is None or key not in taken:
                 apart.append(seq)
@@ -129,7 +130,8 @@ class Scheduler:
                 taken.add(key)
         return apart
 
-    def _wanted_page(self, seq: Sequence) -> tuple[Hashable, tuple[int, ...]] | None:
+    def _wanted_page(self, seq: Sequence) -> Key | None:
+        """The key of the page that ``seq`` is at; None where that would hold its last token."""
         size = self.pool.page_size
         start = seq.n_registered * size
         return (seq.parent, tuple(seq.tokens[start : start + size])) if start + size < len(seq.tokens) else None
@@ -138,12 +140,13 @@ class Scheduler:
 
     def _plan(self, plan: Plan, seq: Sequence, n: int) -> None:
         """Add ``seq`` to the plan if it is still running and there are pages for ``n`` tokens more."""
-        if n > 0 and seq in self.running and self._grow(seq, n, {id(planned) for planned, _ in plan}):
+        if n > 0 and seq in self.running and self._grow(plan, seq, n):
             plan.append((seq, n))
 
-    def _grow(self, seq: Sequence, n: int, planned: set[int]) -> bool:
+    def _grow(self, plan: Plan, seq: Sequence, n: int) -> bool:
         needed = self.pool.pages_for(seq.n_computed + n) - len(seq.pages)
         while needed > self.pool.n_free:
+            planned = {id(other) for other, _ in plan}
             younger = [s for s in self.running if s.arrival > seq.arrival and id(s) not in planned]
             if not younger:
                 return False

@@ -7,13 +7,11 @@ and a template may make it die. Starts quickly: it imports Jinja and msgspec, no
 from __future__ import annotations
 
 import functools
-import os
-import sys
 
 import msgspec
 
 from ..errors import TemplateError
-from ..killable.inside import deadline, limit_resources, serve
+from ..killable.inside import deadline, limit_resources, run, serve
 from .jinja import JinjaTemplate
 from .wire import Answer, Job
 
@@ -38,7 +36,4 @@ def main(memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]))
-    except (MemoryError, BrokenPipeError):  # the parent sees the pipe end, or is gone
-        os._exit(1)
+    run(main)

@@ -7,13 +7,10 @@ msgspec, no torch, numpy or aiohttp.
 
 from __future__ import annotations
 
-import os
-import sys
-
 import msgspec
 
 from ..errors import InvalidRequest
-from ..killable.inside import deadline, limit_resources, serve
+from ..killable.inside import deadline, limit_resources, run, serve
 from .source import compile_grammar, try_grammar
 from .vocabulary import trial_tokenizer
 from .wire import Answer, Job
@@ -37,7 +34,4 @@ def main(memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]))
-    except (MemoryError, BrokenPipeError):  # the parent sees the pipe end, or is gone
-        os._exit(1)
+    run(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,14 @@ from .frames import Ready, encode_frame, read_frame
 
 # The host kills a late process. This is for one whose host has gone: it ends by itself a little later.
 GRACE_S = 1.0
+
+
+def run(main: Callable[[int], None]) -> None:
+    """``main(memory_bytes)`` with the limit that the host put on the command line."""
+    try:
+        main(int(sys.argv[1]))
+    except (MemoryError, BrokenPipeError):  # the host sees the pipe end, or is gone
+        os._exit(1)
 
 
 def serve(answer: Callable[[bytes], msgspec.Struct]) -> None:

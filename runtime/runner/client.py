@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -93,7 +94,7 @@ class Runner:
         """Seconds since the process has said anything."""
         return asyncio.get_running_loop().time() - self._heard_at
 
-    async def submit(
+    def submit(
         self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
     ) -> AsyncGenerator[Piece | Finished, None]:
         """Pieces and one last ``Finished``. Closing the generator early aborts the request.
@@ -101,38 +102,17 @@ class Runner:
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
-        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
-        self._answers[request_id] = answers
-        done = False
-        try:
-            ids = context or []
-            self._send(Submit(id=request_id, prompt=prompt, sampling=sampling, context=ids, truncate=truncate))
-            while not done:
-                answer = await answers.get()
-                done = not isinstance(answer, Piece)
-                event = _checked(answer)
-                assert isinstance(event, Piece | Finished)
-                yield event
-        finally:
-            del self._answers[request_id]
-            if not done and self.alive:
-                with contextlib.suppress(RunnerStopped):
-                    self._send(Abort(request_id))
+        ids = context or []
+        return self._ask(lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate))
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.
 
         Raises RunnerStopped when the process dies.
         """
-        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
-        self._answers[request_id] = answers
-        try:
-            self._send(Count(id=request_id, text=text))
-            answer = _checked(await answers.get())
-            assert isinstance(answer, Counted)
-            return answer.n_tokens
-        finally:
-            del self._answers[request_id]
+        async with contextlib.aclosing(self._ask(lambda i: Count(id=i, text=text))) as answers:
+            counted: Counted = await anext(answers)
+            return counted.n_tokens
 
     async def embed(self, inputs: Sequence[str] | Sequence[list[int]], *, truncate: bool = False) -> Embedded:
         """Vectors of texts, or of lists of token ids. Cancelling aborts the work.
@@ -140,16 +120,22 @@ class Runner:
         Raises InvalidRequest when an input cannot be used (PromptTooLong where one is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails.
         """
+        values: list[str | list[int]] = list(inputs)
+        async with contextlib.aclosing(self._ask(lambda i: Embed(id=i, inputs=values, truncate=truncate))) as answers:
+            embedded: Embedded = await anext(answers)
+            return embedded
+
+    async def _ask(self, message: Callable[[int], ToRunner]) -> AsyncGenerator[Any, None]:
+        """The answers to ``message``, made for a new id; the last one is no ``Piece``. Raises what ``submit`` does."""
         request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
         self._answers[request_id] = answers
         done = False
         try:
-            self._send(Embed(id=request_id, inputs=list(inputs), truncate=truncate))
-            received = await answers.get()
-            done = True
-            answer = _checked(received)
-            assert isinstance(answer, Embedded)
-            return answer
+            self._send(message(request_id))
+            while not done:
+                answer = await answers.get()
+                done = not isinstance(answer, Piece)
+                yield _checked(answer)
         finally:
             del self._answers[request_id]
             if not done and self.alive:

@@ -11,7 +11,7 @@ import struct
 
 import msgspec
 
-from ..events import Failed, Finished, Piece
+from ..events import EngineStats, Failed, Finished, Piece
 from ..params import Sampling
 
 __all__ = [
@@ -150,23 +150,10 @@ class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):
     kind: str
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
-    """The engine's state between two steps, see ``engine.EngineStats``."""
+class Stats(EngineStats, frozen=True, kw_only=True, tag="stats"):
+    """The engine's state, with texts that are embedded as work like any other."""
 
-    running: int
-    waiting: int
-    free_pages: int
-    cached_pages: int
-    total_pages: int
     memory_bytes: int
-    steps: int
-    prompt_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    preempted: int
-    evicted_pages: int
-    drafted_tokens: int
-    accepted_tokens: int
 
 
 ToRunner = Load | Submit | Count | Embed | Abort | Ping | Unload

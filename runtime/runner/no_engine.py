@@ -5,10 +5,8 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING
 
-from ..engine import EngineStats
 from ..errors import InvalidRequest
-from ..events import Event
-from ..params import Sampling
+from ..events import EngineStats, Event
 from ..prompt import PromptReader
 
 if TYPE_CHECKING:
@@ -25,15 +23,7 @@ class NoEngine:
         self._reason = reason
         self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def submit(
-        self,
-        request_id: int,
-        prompt: str | list[int],
-        sampling: Sampling,
-        context: list[int],
-        *,
-        truncate: bool = False,
-    ) -> None:
+    def submit(self, request_id: int, *prompt: object, truncate: bool = False) -> None:
         """Raises InvalidRequest."""
         raise InvalidRequest(self._reason)
 
@@ -45,7 +35,7 @@ class NoEngine:
         self._woken.put(None)
 
     def stats(self) -> EngineStats:
-        return EngineStats(**dict.fromkeys(EngineStats.__dataclass_fields__, 0))
+        return EngineStats()
 
     def step(self, *, wait: bool = False) -> list[Event]:
         """Nothing to do; with ``wait``, blocks until ``wake``."""

@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -205,8 +204,7 @@ class RunnerProcess:
             self.connection.send(self._stats())
 
     def _stats(self) -> Stats:
-        """The engine's, with texts that are embedded as work like any other."""
-        counts = asdict(self.engine.stats())
+        counts = msgspec.structs.asdict(self.engine.stats())
         counts["running"] += self.embedding.n_jobs
         counts["steps"] += self.embedding.n_passes
         return Stats(memory_bytes=resident_bytes(), **counts)

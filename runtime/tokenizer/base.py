@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from ..errors import InvalidRequest, cut
@@ -100,10 +100,15 @@ class Tokenizer(ABC):
         """The bytes of every token, control tokens spelled out. Made anew each time: tens of MB at the largest."""
         return [self._make_bytes(token_id) for token_id in range(self.n_vocab)]
 
+    def check_ids(self, ids: Iterable[int]) -> None:
+        """Raises InvalidRequest for an id outside the vocabulary."""
+        for token_id in ids:
+            if not isinstance(token_id, int) or not 0 <= token_id < self.n_vocab:
+                raise InvalidRequest(f"token id {cut(token_id)} is outside the vocabulary of {self.n_vocab}")
+
     def piece(self, token_id: int) -> str:
         """The vocabulary's own text. Raises InvalidRequest for an id outside the vocabulary."""
-        if not isinstance(token_id, int) or not 0 <= token_id < self.n_vocab:
-            raise InvalidRequest(f"token id {cut(token_id)} is outside the vocabulary of {self.n_vocab}")
+        self.check_ids((token_id,))
         return self.vocabulary.tokens[token_id]
 
     def _make_bytes(self, token_id: int) -> bytes:

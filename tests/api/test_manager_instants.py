@@ -79,8 +79,8 @@ async def test_a_request_comes_as_idle_models_go_for_a_load_without_memory(world
         raise OutOfMemory("no")
 
     world.before_start["b"] = fail
-    await world.use(B)
-    await requests[0]
+    assert (await world.use(B)).alive
+    assert (await requests[0]).load.path == "a"
 
 
 @in_virtual_time(max_loaded_models=3)
@@ -97,7 +97,7 @@ async def test_a_request_comes_as_two_models_expire_at_the_same_time(world):
 
     closing["a"].close = close_slowly
     await asyncio.sleep(60)
-    await requests[0]
+    assert (await requests[0]).load.path == "b"
 
 
 @in_virtual_time()
