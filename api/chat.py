@@ -14,12 +14,13 @@ from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.events import Piece
 from gristmill.runtime.runner.client import Runner
 
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .answer import Answer, one_line, whole_chat
+from .inference import Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import ChatRequest, Message
-from .service import SERVICE, read_request, required, single_quoted
-from .stream import Lines, joined, send_lines
+from .service import SERVICE, Service, read_request, required, single_quoted
+from .stream import Lines, send_lines
 from .truncate import fitting_prompt
 
 log = logging.getLogger(__name__)
@@ -29,21 +30,38 @@ ROLE = "assistant"
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """See docs/api.md."""
-    service = request.app[SERVICE]
     body = await read_request(request, ChatRequest)
+    answer = await start_chat(request.app[SERVICE], body, request.remote or "")
+    if body.stream and answer.is_stream:
+        return await send_lines(request, answer.lines)
+    return json_response(await whole_chat(answer.lines))
+
+
+async def start_chat(service: Service, body: ChatRequest, client: str) -> Answer:
+    """Check a request of ``client`` (its address, for fairness), and answer it. Every chat API comes here.
+
+    Raises InvalidRequest, NotFound and the others of ``errors`` for what can be seen before the model runs.
+    """
     check_supported(body)
-    run = Run(service, await service.find(required(body.model), single_quoted), body, request.remote or "")
+    run = Run(service, await service.find(required(body.model), single_quoted), body, client)
     if not body.messages and run.wants_unload:
-        return json_response(await run.load_or_unload(message=_message("")))
+        return one_line(await run.load_or_unload(message=_message("")))
     check_think(body, run.target)
     check_completion(run.target, "chat")
     if body.tools:
         needs(run.target, "tools")
     if not body.messages:
-        return json_response(await run.load_or_unload(message=_message("")))
-    lines = _lines(run, body, body.messages)
-    streams = body.stream and not body.debug_render_only
-    return await send_lines(request, lines) if streams else json_response(await _joined(lines))
+        return one_line(await run.load_or_unload(message=_message("")))
+    return Answer(_lines(run, body, body.messages), is_stream=not body.debug_render_only)
+
+
+async def count_chat(service: Service, body: ChatRequest, client: str) -> int:
+    """How many tokens the prompt of a chat has. Loads the model. Raises as ``start_chat`` does."""
+    run = Run(service, await service.find(required(body.model), single_quoted), body, client)
+    check_completion(run.target, "chat")
+    prompt = await _render(run, body, _conversation(run, body.messages))
+    async with run.lease() as lease:
+        return await lease.runner.count(prompt)
 
 
 async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
@@ -100,9 +118,3 @@ def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
 
 def _message(content: str) -> dict[str, str]:
     return {"role": ROLE, "content": content}
-
-
-async def _joined(lines: Lines) -> Line:
-    """The stream as one object."""
-    whole, text = await joined(lines, lambda line: line["message"]["content"])
-    return {**whole, "message": {**whole["message"], "content": text}}

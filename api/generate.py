@@ -11,36 +11,48 @@ from gristmill.runtime.chat.prompt import plain_prompt, render_chat
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.events import Piece
 
+from .answer import Answer, one_line, whole_generate
 from .errors import NotFound
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .inference import Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import GenerateRequest
-from .service import SERVICE, read_request, single_quoted
-from .stream import Lines, joined, send_lines
+from .service import SERVICE, Service, read_request, single_quoted
+from .stream import Lines, send_lines
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """See docs/api.md."""
-    service = request.app[SERVICE]
     body = await read_request(request, GenerateRequest)
+    answer = await start_generate(request.app[SERVICE], body, request.remote or "")
+    if body.stream and answer.is_stream:
+        return await send_lines(request, answer.lines)
+    return json_response(await whole_generate(answer.lines))
+
+
+async def start_generate(service: Service, body: GenerateRequest, client: str) -> Answer:
+    """Check a request of ``client`` (its address, for fairness), and answer it. Every completion API comes here.
+
+    Raises InvalidRequest, NotFound and the others of ``errors`` for what can be seen before the model runs.
+    """
     check_supported(body)
     if not body.model:
         raise NotFound(single_quoted(""))
-    run = Run(service, await service.find(body.model, single_quoted), body, request.remote or "")
-    if not body.prompt and run.wants_unload:
-        return json_response(await run.load_or_unload(response=""))
+    run = Run(service, await service.find(body.model, single_quoted), body, client)
+    is_empty = not body.prompt and not body.tokens
+    if is_empty and run.wants_unload:
+        return one_line(await run.load_or_unload(response=""))
     _check_raw(body)
     check_think(body, run.target)
     check_completion(run.target, "generate")
-    if not body.prompt:
-        return json_response(await run.load_or_unload(response=""))
-    lines = _lines(run, body)
-    streams = body.stream and not body.debug_render_only
-    return await send_lines(request, lines) if streams else json_response(await _joined(lines))
+    if is_empty:
+        return one_line(await run.load_or_unload(response=""))
+    return Answer(_lines(run, body), is_stream=not body.debug_render_only)
 
 
 def _check_raw(body: GenerateRequest) -> None:
+    if body.tokens and (body.prompt or body.system or body.template or body.suffix):
+        raise InvalidRequest("tokens: ids are the whole prompt, without prompt, system, template or suffix beside them")
     if body.raw and (body.template or body.system or body.context):
         raise InvalidRequest("raw mode does not support template, system, or context")
     if body.template:
@@ -56,7 +68,7 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
         return
-    async with aclosing(run.events(prompt, list(body.context), grammar)) as events:
+    async with aclosing(run.events(body.tokens or prompt, list(body.context), grammar)) as events:
         async for event, load_ns in events:
             if isinstance(event, Piece):
                 if event.text or event.logprobs:
@@ -85,9 +97,3 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
         eos_token=facts.eos_token or "",
         think=check_think(body, run.target),
     )
-
-
-async def _joined(lines: Lines) -> Line:
-    """The stream as one object."""
-    whole, text = await joined(lines, lambda line: line["response"])
-    return {**whole, "response": text}

@@ -5,11 +5,11 @@ Order of checks and texts are Ollama's; what this version cannot do is refused w
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -22,9 +22,9 @@ from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
 from .errors import shown
+from .lease import leased
 from .manager import Lease
-from .memory import Demand, demand, draft_bytes
-from .options import load_options, merge_options, sampling_options
+from .options import merge_options, sampling_options
 from .output import utc_now
 from .schema import RunRequest
 from .service import Service, Target
@@ -120,34 +120,13 @@ class Run:
             info = {"rendered_template": prompt.replace(GUARD, "")}
             return self.line(**empty, done=False, _debug_info=info)
 
-    @contextlib.asynccontextmanager
-    async def lease(self) -> AsyncIterator[Lease]:
+    def lease(self) -> AbstractAsyncContextManager[Lease]:
         """The model's runner, for as long as it is used."""
-        trained = self.target.facts.context_length
-        model = self.target.model
-        load = load_options(self.options, self.service.settings, trained, model.draft_path)
-        async with self.service.manager.lease(
-            model.model_path,
-            model.name.short,
-            load,
-            self.body.keep_alive_s,
-            demand=await self._demand(load.num_ctx),
-            client=self.client,
-        ) as lease:
-            yield lease
-
-    async def _demand(self, num_ctx: int) -> Demand:
-        facts, kv_type = self.target.facts, self.service.settings.kv_cache_type
-        needed = demand(facts.weight_bytes, facts.cache_elements, kv_type)
-        if self.target.model.draft_path is None:
-            return needed
-        draft = await asyncio.to_thread(self.target.model.draft_facts)
-        more = draft_bytes(draft.weight_bytes, draft.cache_elements, kv_type, num_ctx)
-        return replace(needed, fixed=needed.fixed + more)
+        return leased(self.service, self.target, self.options, self.body.keep_alive_s, self.client)
 
     async def events(
         self,
-        prompt: str,
+        prompt: str | list[int],
         context: list[int] | None = None,
         grammar: Grammar | None = None,
         shorten: Shorten | None = None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.runtime.errors import InvalidRequest
+from gristmill.runtime.errors import InvalidRequest, cut
 from gristmill.runtime.params import Grammar, Sampling
 
 from .schema import RunRequest
@@ -26,6 +26,7 @@ MAX_THREADS = 1024
 MAX_REPEAT = 1 << 20
 DEFAULT_DRAFT, MAX_DRAFT = 4, 16
 LARGEST_FLOAT = 1e6
+MAX_BIASED, MAX_BIAS = 1024, 100
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,19 @@ def sampling_options(
         values["seed"] = options["seed"]
     if "stop" in options:
         values["stop"] = tuple(options["stop"])
-    return Sampling(grammar=grammar, **values)
+    return Sampling(grammar=grammar, logit_bias=_logit_bias(body.logit_bias), **values)
+
+
+def _logit_bias(given: Mapping[str, float]) -> dict[int, float]:
+    """By token id. Ids outside the vocabulary are the runner's to refuse."""
+    if len(given) > MAX_BIASED:
+        raise InvalidRequest(f"logit_bias: {len(given)} tokens are over the limit of {MAX_BIASED}")
+    for key, bias in given.items():
+        if not key.isdecimal() or len(key) > 9:
+            raise InvalidRequest(f"logit_bias: {cut(key)} is not a token id")
+        if not -MAX_BIAS <= bias <= MAX_BIAS:
+            raise InvalidRequest(f"logit_bias: {cut(key)} must be between -{MAX_BIAS} and {MAX_BIAS}")
+    return {int(key): float(bias) for key, bias in given.items()}
 
 
 def _finite(name: str, value: float) -> float:

@@ -27,7 +27,7 @@ def to_json(value: Any) -> bytes:
 
     These characters occur in strings only, so that replacing them in the finished text is safe.
     """
-    data = orjson.dumps(value)
+    data = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     for char, escape in _ESCAPES:
         data = data.replace(char, escape)
     return data

@@ -19,6 +19,8 @@ __all__ = [
     "CopyRequest",
     "CreateRequest",
     "DeleteRequest",
+    "EmbedRequest",
+    "EmbeddingsRequest",
     "GenerateRequest",
     "KeepAlive",
     "Message",
@@ -85,9 +87,12 @@ class ToolCall(Struct, omit_defaults=True):
 
 
 class ToolFunction(Struct, omit_defaults=True):
+    """``strict`` (beyond Ollama): a call's arguments are held to ``parameters`` while they are written."""
+
     name: str = ""
     description: str = ""
     parameters: dict[str, Any] = {}
+    strict: bool = False
 
 
 class Tool(Struct):
@@ -114,6 +119,10 @@ class Message(Struct, omit_defaults=True):
         return {"role": self.role, "content": self.content, **msgspec.to_builtins(self)}
 
 
+def _seconds(keep_alive: KeepAlive | None) -> float | None:
+    return None if keep_alive is None else keep_alive.seconds
+
+
 class RunRequest(Struct, kw_only=True):
     """What generate and chat have in common."""
 
@@ -128,10 +137,13 @@ class RunRequest(Struct, kw_only=True):
     logprobs: bool = False
     top_logprobs: int = 0
     debug_render_only: bool = field(default=False, name="_debug_render_only")
+    # Beyond Ollama:
+    logit_bias: dict[str, float] = {}
+    progress: bool = False
 
     @property
     def keep_alive_s(self) -> float | None:
-        return None if self.keep_alive is None else self.keep_alive.seconds
+        return _seconds(self.keep_alive)
 
 
 class GenerateRequest(RunRequest, kw_only=True):
@@ -142,11 +154,43 @@ class GenerateRequest(RunRequest, kw_only=True):
     context: list[TokenId] = []
     raw: bool = False
     images: list[str] = []
+    # Beyond Ollama: the prompt as token ids, which are used as they are.
+    tokens: list[TokenId] = []
 
 
 class ChatRequest(RunRequest, kw_only=True):
     messages: list[Message] = []
     tools: list[Tool] = []
+    # Beyond Ollama: "auto", "none", "required", or {"type": "function", "function": {"name": ...}}.
+    tool_choice: str | dict[str, Any] = "auto"
+
+
+class EmbedRequest(Struct, kw_only=True):
+    """``input`` is a text or a list of texts; beyond Ollama also a list of token ids, or several such lists."""
+
+    model: str = ""
+    input: Any = None
+    truncate: bool = True
+    dimensions: int = 0
+    keep_alive: KeepAlive | None = None
+    options: dict[str, Any] = {}
+
+    @property
+    def keep_alive_s(self) -> float | None:
+        return _seconds(self.keep_alive)
+
+
+class EmbeddingsRequest(Struct, kw_only=True):
+    """The older form: one text."""
+
+    model: str = ""
+    prompt: str = ""
+    keep_alive: KeepAlive | None = None
+    options: dict[str, Any] = {}
+
+    @property
+    def keep_alive_s(self) -> float | None:
+        return _seconds(self.keep_alive)
 
 
 class NamedRequest(Struct, kw_only=True):

@@ -19,7 +19,7 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, generate, library
+from . import blobs, chat, embed, generate, library
 from .body import BODY_BYTES
 from .errors import error_response
 from .manager import Manager, StartRunner
@@ -49,6 +49,8 @@ def routes() -> list[web.RouteDef]:
         web.delete("/api/delete", library.delete),
         web.post("/api/generate", generate.generate),
         web.post("/api/chat", chat.chat),
+        web.post("/api/embed", embed.embed),
+        web.post("/api/embeddings", embed.embeddings),
         web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),

@@ -1,4 +1,4 @@
-"""Streamed answers: one JSON object per line, as it comes.
+"""Streamed answers: one JSON object per line, or other frames, as they come.
 
 Up to the first line, an error is a normal JSON error with its status. After it the status has been sent, so the
 error is one last line. Knows nothing of what the lines say.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +19,7 @@ from gristmill.runtime.errors import GristmillError
 from .errors import error_response, error_text
 from .output import json_response, to_json
 
-__all__ = ["Lines", "joined", "send_last", "send_lines"]
+__all__ = ["Frames", "Lines", "send_frames", "send_last", "send_lines"]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ WRITE_STALL_S = 60.0  # a client that takes nothing for so long is gone
 _NDJSON = {"Content-Type": "application/x-ndjson"}
 
 Lines = AsyncGenerator[dict[str, Any], None]
+Frames = AsyncGenerator[bytes, None]
 
 
 class _ClientGone(Exception):
@@ -35,30 +36,39 @@ class _ClientGone(Exception):
 
 async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
     """Send ``lines`` as NDJSON, each at once; ``lines`` is closed at the end, whatever happens."""
-    async with aclosing(lines):
-        try:
-            first = await anext(lines, None)
-        except GristmillError as error:
-            return error_response(error, "application/json")
-        response = web.StreamResponse(headers=_NDJSON)
+
+    async def frames() -> Frames:
+        async with aclosing(lines):
+            async for line in lines:
+                yield to_json(line) + b"\n"
+
+    def last_frame(error: Exception) -> bytes:
+        return to_json({"error": error_text(error)}) + b"\n"
+
+    try:
+        return await send_frames(request, frames(), _NDJSON, last_frame)
+    except GristmillError as error:
+        return error_response(error, "application/json")
+
+
+async def send_frames(
+    request: web.Request, frames: Frames, headers: Mapping[str, str], last_frame: Callable[[Exception], bytes]
+) -> web.StreamResponse:
+    """Send ``frames``, each at once, and close them at the end. An error before the first of them is raised.
+
+    After it the status has been sent, and ``last_frame`` makes of an error what the client is told.
+    """
+    async with aclosing(frames):
+        first = await anext(frames, b"")
+        response = web.StreamResponse(headers=headers)
         try:
             await response.prepare(request)
-            if first is not None:
-                await _write(request, response, first)
-            await _send_rest(request, response, lines)
+            await _write(request, response, first)
+            await _send_rest(request, response, frames, last_frame)
             await response.write_eof()
         except (_ClientGone, ConnectionError) as error:
             log.debug("%s: the client has gone: %s", request.path, error)
         return response
-
-
-async def joined(lines: Lines, text: Callable[[dict[str, Any]], str]) -> tuple[dict[str, Any], str]:
-    """(everything but the text from the last line, all lines' ``logprobs`` with it; the texts of all lines together)"""
-    texts, logprobs, last = [], [], {}
-    async for last in lines:
-        texts.append(text(last))
-        logprobs += last.get("logprobs", [])
-    return {**last, **({"logprobs": logprobs} if logprobs else {})}, "".join(texts)
 
 
 async def send_last(lines: Lines) -> web.Response:
@@ -68,23 +78,27 @@ async def send_last(lines: Lines) -> web.Response:
     return json_response(answers[-1])
 
 
-async def _send_rest(request: web.Request, response: web.StreamResponse, lines: Lines) -> None:
+async def _send_rest(
+    request: web.Request, response: web.StreamResponse, frames: Frames, last_frame: Callable[[Exception], bytes]
+) -> None:
     while True:
         try:
-            line = await anext(lines, None)
+            frame = await anext(frames, None)
         except Exception as error:
-            await _write(request, response, {"error": error_text(error)})
+            await _write(request, response, last_frame(error))
             return
-        if line is None:
+        if frame is None:
             return
-        await _write(request, response, line)
+        await _write(request, response, frame)
 
 
-async def _write(request: web.Request, response: web.StreamResponse, line: dict[str, Any]) -> None:
+async def _write(request: web.Request, response: web.StreamResponse, frame: bytes) -> None:
     """Waits while the client is slow: at most a socket buffer is held for it."""
+    if not frame:
+        return
     try:
         async with asyncio.timeout(WRITE_STALL_S):
-            await response.write(to_json(line) + b"\n")
+            await response.write(frame)
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()

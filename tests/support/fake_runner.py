@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from gristmill.runtime.errors import PromptTooLong, RunnerStopped
 from gristmill.runtime.events import Finished, Piece, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
-from gristmill.runtime.runner.messages import Load, Progress, Ready
+from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready
 
 
 class FakeRunner:
@@ -34,6 +35,7 @@ class FakeRunner:
         self.hangs = False
         self.running = self.waiting = self.steps = 0
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
+        self.embedded: list[tuple[list[str] | list[list[int]], bool]] = []
         self.died = asyncio.Event()
         self.process = SimpleNamespace(pid=0)
 
@@ -70,6 +72,14 @@ class FakeRunner:
     async def count(self, text: str | list[int]) -> int:
         """As if every character were a token."""
         return len(text)
+
+    async def embed(self, inputs: list[str] | list[list[int]], *, truncate: bool = False) -> Embedded:
+        """Of each input a vector (3/5, 4/5, 0), and as many tokens as it has characters or ids."""
+        self.embedded.append((inputs, truncate))
+        if not truncate and any(len(item) > self.ready.n_ctx for item in inputs):
+            raise PromptTooLong("the input length exceeds the context length")
+        vectors = struct.pack("<3f", 0.6, 0.8, 0.0) * len(inputs)
+        return Embedded(id=1, dim=3, vectors=vectors, n_tokens=[len(item) for item in inputs])
 
     async def ping(self, timeout_s: float = 10.0) -> SimpleNamespace:
         if self.hangs or not self.alive:

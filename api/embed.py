@@ -1,0 +1,132 @@
+"""POST /api/embed and /api/embeddings: texts in, vectors out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gristmill.runtime.errors import InvalidRequest
+
+from .errors import NotFound, shown
+from .lease import leased
+from .options import merge_options
+from .output import json_response
+from .schema import EmbeddingsRequest, EmbedRequest
+from .service import SERVICE, Service, Target, read_request, required, single_quoted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_INPUTS = 16_384
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """``vectors`` float32 (n_inputs, dim), each of length 1; ``n_tokens`` of all inputs. Durations are nanoseconds."""
+
+    vectors: NDArray[np.float32]
+    n_tokens: int = 0
+    load_ns: int = 0
+
+
+@dataclass
+class EmbedRun:
+    """One request for vectors. ``client`` is who sent it."""
+
+    service: Service
+    target: Target
+    body: EmbedRequest | EmbeddingsRequest
+    client: str = ""
+    started_ns: int = field(default_factory=time.monotonic_ns)
+
+    def __post_init__(self) -> None:
+        self.options = merge_options(self.target.model.params, self.body.options)
+
+    async def vectors(self, inputs: list[str] | list[list[int]], *, truncate: bool, dimensions: int = 0) -> Embedding:
+        """Raises InvalidRequest for inputs that cannot be embedded, and for a model that cannot embed."""
+        import numpy as np
+
+        async with leased(self.service, self.target, self.options, self.body.keep_alive_s, self.client) as lease:
+            if not inputs:
+                return Embedding(np.empty((0, 0), np.float32), load_ns=lease.load_ns)
+            answer = await lease.runner.embed(inputs, truncate=truncate)
+            vectors = np.frombuffer(answer.vectors, "<f4").reshape(len(inputs), answer.dim)
+            return Embedding(_shortened(vectors, dimensions), sum(answer.n_tokens), lease.load_ns)
+
+
+async def embed(request: web.Request) -> web.Response:
+    """See docs/api.md."""
+    body = await read_request(request, EmbedRequest)
+    run, embedding = await start_embed(request.app[SERVICE], body, request.remote or "")
+    answer: dict[str, Any] = {"model": body.model, "embeddings": embedding.vectors}
+    if len(embedding.vectors):
+        answer["total_duration"] = time.monotonic_ns() - run.started_ns
+        answer["load_duration"] = embedding.load_ns
+        answer["prompt_eval_count"] = embedding.n_tokens
+    return json_response(answer)
+
+
+async def start_embed(service: Service, body: EmbedRequest, client: str) -> tuple[EmbedRun, Embedding]:
+    """Vectors for a request of ``client``. Every embedding API comes here. Raises as ``EmbedRun.vectors``, NotFound."""
+    if not body.model.strip():
+        raise NotFound(single_quoted(""))
+    inputs = read_inputs(body.input)
+    run = EmbedRun(service, await service.find(body.model, _pull_first), body, client)
+    return run, await run.vectors(inputs, truncate=body.truncate, dimensions=body.dimensions)
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    """See docs/api.md."""
+    body = await read_request(request, EmbeddingsRequest)
+    service = request.app[SERVICE]
+    target = await service.find(required(body.model), _pull_first)
+    run = EmbedRun(service, target, body, request.remote or "")
+    embedding = await run.vectors([body.prompt] if body.prompt else [], truncate=False)
+    return json_response({"embedding": embedding.vectors[0].tolist() if body.prompt else []})
+
+
+def read_inputs(given: Any) -> list[str] | list[list[int]]:
+    """A text, texts, token ids or lists of token ids, as a list. Nothing, "" and [] are no inputs.
+
+    Raises InvalidRequest for other types, and for too many.
+    """
+    if given is None or given == "" or given == []:
+        return []
+    inputs = [given] if isinstance(given, str) or _is_ids(given) else given
+    if not isinstance(inputs, list) or not (_all(inputs, _is_text) or _all(inputs, _is_ids)):
+        raise InvalidRequest("invalid input type")
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidRequest(f"input: {len(inputs)} texts are over the limit of {MAX_INPUTS}; send them in parts")
+    return inputs
+
+
+def _all(values: list[Any], test: Callable[[Any], bool]) -> bool:
+    return all(map(test, values))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int and 0 <= item < 1 << 31 for item in value)
+
+
+def _shortened(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """The first ``dimensions`` values of each vector, at length 1 again; all of them for 0 and for too many."""
+    import numpy as np
+
+    if not 0 < dimensions < vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dimensions].astype(np.float64)
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    return np.ascontiguousarray(cut / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def _pull_first(name: str) -> str:
+    return f'model "{shown(name)}" not found, try pulling it first'
