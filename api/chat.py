@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
-from gristmill.runtime.events import Piece
+from gristmill.runtime.events import Piece, Reading
 from gristmill.runtime.runner.client import Runner
 
 from .answer import Answer, one_line, whole_chat
@@ -85,6 +85,9 @@ async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
 
     async with aclosing(run.events(prompt, grammar=grammar, shorten=shorten)) as events:
         async for event, load_ns in events:
+            if isinstance(event, Reading):
+                yield run.progress_line(event, message=_message(""))
+                continue
             if isinstance(event, Piece):
                 if event.text or event.logprobs:
                     yield run.line(message=_message(event.text), done=False, **logprob_fields(event.logprobs))

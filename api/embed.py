@@ -15,7 +15,7 @@ from .errors import NotFound, shown
 from .lease import leased
 from .options import merge_options
 from .output import json_response
-from .schema import EmbeddingsRequest, EmbedRequest
+from .schema import EmbeddingsRequest, EmbedRequest, RerankRequest
 from .service import SERVICE, Service, Target, read_request, required, single_quoted
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_INPUTS = 16_384
+_RAW_ARCHITECTURES = ("bert", "nomic-bert", "nomic-bert-moe")
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """``vectors`` float32 (n_inputs, dim), each of length 1; ``n_tokens`` of all inputs. Durations are nanoseconds."""
+    """``vectors`` float32 (n_inputs, dim), or a reranking model's scores; ``n_tokens`` of all inputs."""
 
     vectors: NDArray[np.float32]
     n_tokens: int = 0
@@ -40,21 +41,29 @@ class EmbedRun:
 
     service: Service
     target: Target
-    body: EmbedRequest | EmbeddingsRequest
+    body: EmbedRequest | EmbeddingsRequest | RerankRequest
     client: str = ""
     started_ns: int = field(default_factory=time.monotonic_ns)
 
     def __post_init__(self) -> None:
         self.options = merge_options(self.target.model.params, self.body.options)
 
-    async def vectors(self, inputs: list[str] | list[list[int]], *, truncate: bool, dimensions: int = 0) -> Embedding:
-        """Raises InvalidRequest for inputs that cannot be embedded, and for a model that cannot embed."""
+    async def vectors(
+        self,
+        inputs: list[str] | list[list[int]],
+        *,
+        truncate: bool,
+        dimensions: int = 0,
+        normalize: bool = True,
+        query: str | None = None,
+    ) -> Embedding:
+        """See ``messages.Embed``. Raises InvalidRequest for inputs that cannot be embedded."""
         import numpy as np
 
         async with leased(self.service, self.target, self.options, self.body.keep_alive_s, self.client) as lease:
             if not inputs:
                 return Embedding(np.empty((0, 0), np.float32), load_ns=lease.load_ns)
-            answer = await lease.runner.embed(inputs, truncate=truncate)
+            answer = await lease.runner.embed(inputs, truncate=truncate, normalize=normalize, query=query)
             vectors = np.frombuffer(answer.vectors, "<f4").reshape(len(inputs), answer.dim)
             return Embedding(_shortened(vectors, dimensions), sum(answer.n_tokens), lease.load_ns)
 
@@ -86,8 +95,15 @@ async def embeddings(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     target = await service.find(required(body.model), _pull_first)
     run = EmbedRun(service, target, body, request.remote or "")
-    embedding = await run.vectors([body.prompt] if body.prompt else [], truncate=False)
+    inputs = [body.prompt] if body.prompt else []
+    embedding = await run.vectors(inputs, truncate=False, normalize=not _is_raw(target))
     return json_response({"embedding": embedding.vectors[0].tolist() if body.prompt else []})
+
+
+def _is_raw(target: Target) -> bool:
+    """Whether the model is of the older ones whose vectors this endpoint has never normalised."""
+    key = f"{target.facts.architecture}.normalize_embeddings"
+    return target.facts.architecture in _RAW_ARCHITECTURES and key not in target.facts.metadata
 
 
 def read_inputs(given: Any) -> list[str] | list[list[int]]:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gristmill.runtime.chat.prompt import plain_prompt, render_chat
 from gristmill.runtime.errors import InvalidRequest
-from gristmill.runtime.events import Piece
+from gristmill.runtime.events import Piece, Reading
 
 from .answer import Answer, one_line, whole_generate
 from .errors import NotFound
@@ -70,6 +70,9 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
         return
     async with aclosing(run.events(body.tokens or prompt, list(body.context), grammar)) as events:
         async for event, load_ns in events:
+            if isinstance(event, Reading):
+                yield run.progress_line(event, response="")
+                continue
             if isinstance(event, Piece):
                 if event.text or event.logprobs:
                     yield run.line(response=event.text, done=False, **logprob_fields(event.logprobs))

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
-from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.events import Finished, Piece, Reading
 from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
@@ -130,7 +130,7 @@ class Run:
         context: list[int] | None = None,
         grammar: Grammar | None = None,
         shorten: Shorten | None = None,
-    ) -> AsyncGenerator[tuple[Piece | Finished, int], None]:
+    ) -> AsyncGenerator[tuple[Piece | Reading | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took.
 
         A prompt that is too long is replaced by what ``shorten`` makes, and cut by the runner where that is too
@@ -142,7 +142,9 @@ class Run:
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
             while True:
-                answer = lease.runner.submit(prompt, sampling, context=context, truncate=truncate)
+                answer = lease.runner.submit(
+                    prompt, sampling, context=context, truncate=truncate, progress=self.body.progress
+                )
                 try:
                     async with contextlib.aclosing(answer):
                         async for event in answer:
@@ -155,6 +157,11 @@ class Run:
                         raise
                 prompt, truncate = await shorten(lease.runner), True
 
+    def progress_line(self, event: Reading, **empty: Any) -> Line:
+        """How far the prompt is read, for who asked for ``progress``."""
+        progress = {"prompt_eval_completed": event.done, "prompt_eval_total": event.total}
+        return self.line(**empty, done=False, progress=progress)
+
     def metrics(self, last: Finished, load_ns: int) -> Line:
         """Counts and durations of the final line; zeros are left out."""
         usage = last.usage
@@ -162,6 +169,7 @@ class Run:
             "total_duration": time.monotonic_ns() - self.started_ns,
             "load_duration": load_ns,
             "prompt_eval_count": usage.prompt_tokens,
+            "prompt_cached_count": usage.cached_tokens,
             "prompt_eval_duration": usage.prompt_ns,
             "eval_count": usage.output_tokens,
             "eval_duration": usage.output_ns,

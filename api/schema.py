@@ -19,15 +19,18 @@ __all__ = [
     "CopyRequest",
     "CreateRequest",
     "DeleteRequest",
+    "DetokenizeRequest",
     "EmbedRequest",
     "EmbeddingsRequest",
     "GenerateRequest",
     "KeepAlive",
     "Message",
     "NamedRequest",
+    "RerankRequest",
     "RunRequest",
     "ShowRequest",
     "Think",
+    "TokenizeRequest",
     "Tool",
     "ToolCall",
     "decode_hook",
@@ -191,6 +194,50 @@ class EmbeddingsRequest(Struct, kw_only=True):
     @property
     def keep_alive_s(self) -> float | None:
         return _seconds(self.keep_alive)
+
+
+class RerankRequest(Struct, kw_only=True):
+    """Beyond Ollama; the fields are those of Jina's and Cohere's services. ``top_n`` 0 is all."""
+
+    model: str = ""
+    query: str = ""
+    documents: list[str | RerankDocument] = []
+    top_n: Annotated[int, Meta(ge=0)] = 0
+    return_documents: bool = False
+    truncate: bool = True
+    keep_alive: KeepAlive | None = None
+    options: dict[str, Any] = {}
+
+    @property
+    def keep_alive_s(self) -> float | None:
+        return _seconds(self.keep_alive)
+
+
+class RerankDocument(Struct, kw_only=True):
+    text: str
+
+
+class TokenizeRequest(Struct, kw_only=True):
+    """Beyond Ollama. ``content`` and ``prompt`` are llama.cpp's and vLLM's spellings of ``text``."""
+
+    model: str = ""
+    text: str = ""
+    content: str = ""
+    prompt: str = ""
+    add_special: bool = True
+    parse_special: bool = False
+    with_pieces: bool = False
+    keep_alive: KeepAlive | None = None
+    options: dict[str, Any] = {}
+
+
+class DetokenizeRequest(Struct, kw_only=True):
+    """Beyond Ollama."""
+
+    model: str = ""
+    tokens: list[TokenId] = []
+    keep_alive: KeepAlive | None = None
+    options: dict[str, Any] = {}
 
 
 class NamedRequest(Struct, kw_only=True):

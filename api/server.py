@@ -19,7 +19,7 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, embed, generate, library
+from . import blobs, chat, embed, generate, library, rerank, tokens
 from .body import BODY_BYTES
 from .errors import error_response
 from .manager import Manager, StartRunner
@@ -51,6 +51,12 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/chat", chat.chat),
         web.post("/api/embed", embed.embed),
         web.post("/api/embeddings", embed.embeddings),
+        web.post("/api/rerank", rerank.rerank),
+        web.post("/v1/rerank", rerank.rerank),
+        web.post("/api/tokenize", tokens.tokenize),
+        web.post("/v1/tokenize", tokens.tokenize),
+        web.post("/api/detokenize", tokens.detokenize),
+        web.post("/v1/detokenize", tokens.detokenize),
         web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),

@@ -70,7 +70,7 @@ class Embedder:
             pooled /= torch.tensor([len(ids) for ids in texts], dtype=torch.float64)[:, None]
         with torch.inference_mode():
             vectors = self.pooling.head(pooled.float().to(self.network.ops.device))
-        return torch.stack([_normalized(v) for v in vectors]) if normalize and not self.pooling.is_score else vectors
+        return normalized(vectors) if normalize and not self.pooling.is_score else vectors
 
     def _passes(self, texts: Sequence[list[int]]) -> list[list[Span]]:
         """One pass with all texts; several with pieces of a single long one, where earlier tokens do not need later."""
@@ -131,6 +131,7 @@ def _room(n_tokens: int) -> int:
     return -(-n_tokens // PAGE_SIZE) * PAGE_SIZE
 
 
-def _normalized(vector: torch.Tensor) -> torch.Tensor:
-    """Of length 1. By itself, for a sum's order may depend on the number of rows."""
-    return vector / vector.double().square().sum().sqrt().clamp(min=_LEAST_NORM).float()
+def normalized(vectors: torch.Tensor) -> torch.Tensor:
+    """(n, dim) of length 1. Each by itself, for a sum's order may depend on the number of rows."""
+    lengths = [float(v.double().square().sum().sqrt().clamp(min=_LEAST_NORM)) for v in vectors]
+    return vectors / torch.tensor(lengths, device=vectors.device)[:, None]

@@ -32,6 +32,24 @@ class EmbeddingInput:
         self.tokenizer.check_ids(ids)
         return self._cut(ids, truncate, is_text=False)
 
+    def pair(self, query: str, document: str, *, truncate: bool) -> list[int]:
+        """What a reranking model is shown: BOS, ``query``, EOS, ``document``, EOS, as far as the model wants them.
+
+        To BERT and its kind these are [CLS] and [SEP]. Raises PromptTooLong where both do not fit; ``truncate`` cuts
+        the document, as long as the query leaves room for it.
+        """
+        t = self.tokenizer
+        end = _wanted(t.add_eos, t.eos_id)
+        first = _wanted(t.add_bos, t.bos_id) + self._plain(query) + end
+        second = self._plain(document)
+        room = self.n_ctx - len(first) - len(end)
+        if room < min(1, len(second)) or (len(second) > room and not truncate):
+            raise PromptTooLong(TOO_LONG)
+        return first + second[:room] + end
+
+    def _plain(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special=False, parse_special=False)
+
     def _cut(self, ids: list[int], truncate: bool, *, is_text: bool) -> list[int]:
         if not ids:
             raise InvalidRequest("input is empty: there is no token to embed")
@@ -45,3 +63,7 @@ class EmbeddingInput:
         if len(first) + len(last) >= self.n_ctx:
             raise InvalidRequest(NO_ROOM)
         return ids[: self.n_ctx - len(last)] + last
+
+
+def _wanted(is_wanted: bool, token_id: int | None) -> list[int]:
+    return [token_id] if is_wanted and token_id is not None else []

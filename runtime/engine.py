@@ -15,7 +15,7 @@ import torch
 
 from .detokenize import TextStream
 from .errors import GristmillError
-from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, TokenLogprob
+from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, Reading, TokenLogprob
 from .grammar.compiler import Compiler
 from .logprobs import token_logprob
 from .pages import PagePool
@@ -79,6 +79,7 @@ class Engine:
         context: list[int],
         *,
         truncate: bool = False,
+        progress: bool = False,
     ) -> None:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
 
@@ -95,6 +96,7 @@ class Engine:
             sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
             text=TextStream(self.tokenizer.stream(), sampling.stop),
             matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
+            reports=progress,
         )
         self._inbox.put(sequence)
 
@@ -176,6 +178,8 @@ class Engine:
             self.scheduler.advance(seq, n - len(draft))
             if not seq.n_behind:
                 events += self._draw(seq, logits[row : row + n_rows], draft)
+            elif seq.reports and not seq.n_output:
+                events.append(Reading(id=seq.id, done=seq.n_computed, total=len(seq.tokens)))
             row += n_rows
         return events
 

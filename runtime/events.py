@@ -1,4 +1,4 @@
-"""What the engine says about a request: any number of ``Piece``, then exactly one ``Finished`` or ``Failed``."""
+"""What the engine says about a request: ``Reading`` and ``Piece``s, then exactly one ``Finished`` or ``Failed``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
     logprobs: list[TokenLogprob] = []
 
 
+class Reading(msgspec.Struct, frozen=True, kw_only=True, tag="reading"):
+    """Where it was asked for: ``done`` of the prompt's ``total`` tokens are computed, before the first ``Piece``."""
+
+    id: int
+    done: int
+    total: int
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     """A request ended well. ``prompt_ids`` are the prompt's tokens (for the ``context`` of generate)."""
 
@@ -52,7 +60,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     kind: str = "GristmillError"
 
 
-Event = Piece | Finished | Failed
+Event = Piece | Reading | Finished | Failed
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):

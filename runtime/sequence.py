@@ -23,6 +23,7 @@ class Sequence:
 
     ``pages`` hold the first tokens; the first ``n_registered`` of them are in the index, the last one under
     ``parent``. ``root`` is what determines keys and values besides the tokens.
+    ``reports``: who waits wants to know how far the prompt is read.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Sequence:
     sampler: Sampler
     text: TextStream
     matcher: Matcher | None = None
+    reports: bool = False
     prompt_ids: list[int] = field(default_factory=list)
     arrival: int = 0
     n_computed: int = 0

@@ -17,6 +17,7 @@ from .messages import (
     Abort,
     Count,
     Counted,
+    Detokenize,
     Embed,
     Embedded,
     Failed,
@@ -27,9 +28,13 @@ from .messages import (
     Piece,
     Ping,
     Progress,
+    Reading,
     Ready,
     Stats,
     Submit,
+    Texted,
+    Tokenize,
+    Tokenized,
     ToRunner,
     Unload,
     encode_frame,
@@ -37,7 +42,7 @@ from .messages import (
 )
 
 OnProgress = Callable[[Progress], None]
-Answer = Piece | Finished | Failed | Counted | Embedded
+Answer = Piece | Reading | Finished | Failed | Counted | Tokenized | Texted | Embedded
 UNLOAD_GRACE_S = 5.0
 STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
@@ -95,38 +100,68 @@ class Runner:
         return asyncio.get_running_loop().time() - self._heard_at
 
     def submit(
-        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
-    ) -> AsyncGenerator[Piece | Finished, None]:
-        """Pieces and one last ``Finished``. Closing the generator early aborts the request.
+        self,
+        prompt: str | list[int],
+        sampling: Sampling,
+        *,
+        context: list[int] | None = None,
+        truncate: bool = False,
+        progress: bool = False,
+    ) -> AsyncGenerator[Piece | Reading | Finished, None]:
+        """Pieces and one last ``Finished``; with ``progress``, ``Reading`` before. Closing it early aborts the request.
 
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
         ids = context or []
-        return self._ask(lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate))
+        return self._ask(
+            lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate, progress=progress)
+        )
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.
 
         Raises RunnerStopped when the process dies.
         """
-        async with contextlib.aclosing(self._ask(lambda i: Count(id=i, text=text))) as answers:
-            counted: Counted = await anext(answers)
-            return counted.n_tokens
+        counted: Counted = await self._ask_one(lambda i: Count(id=i, text=text))
+        return counted.n_tokens
 
-    async def embed(self, inputs: Sequence[str] | Sequence[list[int]], *, truncate: bool = False) -> Embedded:
-        """Vectors of texts, or of lists of token ids. Cancelling aborts the work.
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> Tokenized:
+        """The token ids of ``text`` and what they stand for. Raises RunnerStopped when the process dies."""
+        flags = {"add_special": add_special, "parse_special": parse_special}
+        tokenized: Tokenized = await self._ask_one(lambda i: Tokenize(id=i, text=text, **flags))
+        return tokenized
+
+    async def detokenize(self, ids: list[int]) -> str:
+        """The text of token ids. Raises InvalidRequest for ids outside the vocabulary, RunnerStopped."""
+        texted: Texted = await self._ask_one(lambda i: Detokenize(id=i, ids=ids))
+        return texted.text
+
+    async def embed(
+        self,
+        inputs: Sequence[str] | Sequence[list[int]],
+        *,
+        truncate: bool = False,
+        normalize: bool = True,
+        query: str | None = None,
+    ) -> Embedded:
+        """Vectors of texts, or of lists of token ids; see ``messages.Embed``. Cancelling aborts the work.
 
         Raises InvalidRequest when an input cannot be used (PromptTooLong where one is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails.
         """
         values: list[str | list[int]] = list(inputs)
-        async with contextlib.aclosing(self._ask(lambda i: Embed(id=i, inputs=values, truncate=truncate))) as answers:
-            embedded: Embedded = await anext(answers)
-            return embedded
+        embedded: Embedded = await self._ask_one(
+            lambda i: Embed(id=i, inputs=values, truncate=truncate, normalize=normalize, query=query)
+        )
+        return embedded
+
+    async def _ask_one(self, message: Callable[[int], ToRunner]) -> Any:
+        async with contextlib.aclosing(self._ask(message)) as answers:
+            return await anext(answers)
 
     async def _ask(self, message: Callable[[int], ToRunner]) -> AsyncGenerator[Any, None]:
-        """The answers to ``message``, made for a new id; the last one is no ``Piece``. Raises what ``submit`` does."""
+        """The answers to ``message``, made for a new id; the last is no ``Piece``. Raises what ``submit`` does."""
         request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
         self._answers[request_id] = answers
         done = False
@@ -134,7 +169,7 @@ class Runner:
             self._send(message(request_id))
             while not done:
                 answer = await answers.get()
-                done = not isinstance(answer, Piece)
+                done = not isinstance(answer, Piece | Reading)
                 yield _checked(answer)
         finally:
             del self._answers[request_id]
@@ -230,7 +265,7 @@ class Runner:
         await end(self.process, self._writer)
 
 
-def _checked(answer: Answer | None) -> Piece | Finished | Counted | Embedded:
+def _checked(answer: Answer | None) -> Answer:
     if answer is None:
         raise RunnerStopped(STOPPED)
     if isinstance(answer, Failed):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..embedding import NOT_FINITE, Embedder
+from ..embedding import NOT_FINITE, Embedder, normalized
 from ..errors import InvalidRequest
 from .messages import Embed, Embedded, Failed
 
@@ -31,6 +31,7 @@ class Job:
 
     id: int
     texts: list[list[int]]
+    normalize: bool = True
     vectors: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
@@ -56,8 +57,15 @@ class EmbeddingWork:
 
     def submit(self, message: Embed) -> None:
         """Tokenize and queue. Raises what ``EmbeddingInput`` raises; such a request has no other answer."""
-        texts = [self.read(value, truncate=message.truncate) for value in message.inputs]
-        self._inbox.put(Job(message.id, texts))
+        texts = [self._ids(value, message) for value in message.inputs]
+        self._inbox.put(Job(message.id, texts, message.normalize))
+
+    def _ids(self, value: str | list[int], message: Embed) -> list[int]:
+        if message.query is None or not self.embedder.pooling.is_score:
+            return self.read(value, truncate=message.truncate)
+        if not isinstance(value, str):
+            raise InvalidRequest("documents: a text is needed to show it beside the query")
+        return self.read.pair(message.query, value, truncate=message.truncate)
 
     def abort(self, request_id: int) -> None:
         """Give up a request; what of it is in the present pass is computed and thrown away. Unknown ids are ignored."""
@@ -99,7 +107,7 @@ class EmbeddingWork:
         lengths = [len(job.texts[i]) for job, i in self._waiting]
         n = len(self.embedder.batches(lengths)[0])
         self._batch, self._waiting = self._waiting[:n], self._waiting[n:]
-        self._passes = self.embedder.embed([job.texts[i] for job, i in self._batch], normalize=True)
+        self._passes = self.embedder.embed([job.texts[i] for job, i in self._batch], normalize=False)
 
     def _take(self, vectors: torch.Tensor) -> list[Embedded | Failed]:
         answers = []
@@ -115,10 +123,15 @@ class EmbeddingWork:
         vectors = torch.empty(len(job.texts), dim)
         for i, vector in job.vectors.items():
             vectors[i] = vector
-        if not vectors.isfinite().all():
-            return self._end(job, Failed(id=job.id, error=NOT_FINITE, kind=InvalidRequest.__name__))
+        bad = (~vectors.isfinite().all(dim=1)).nonzero()
+        if len(bad):
+            error = f"{NOT_FINITE} (input {int(bad[0])})"
+            return self._end(job, Failed(id=job.id, error=error, kind=InvalidRequest.__name__))
+        if job.normalize and not self.embedder.pooling.is_score:
+            vectors = normalized(vectors)
         data = vectors.numpy().astype("<f4", copy=False).tobytes()
-        return self._end(job, Embedded(id=job.id, dim=dim, vectors=data, n_tokens=[len(ids) for ids in job.texts]))
+        n_tokens = [len(ids) for ids in job.texts]
+        return self._end(job, Embedded(id=job.id, dim=dim, vectors=data, n_tokens=n_tokens))
 
     def _end(self, job: Job, answer: Embedded | Failed) -> Embedded | Failed:
         """Forget ``job``. A batch that holds nothing else is given up."""

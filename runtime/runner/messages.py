@@ -11,13 +11,14 @@ import struct
 
 import msgspec
 
-from ..events import EngineStats, Failed, Finished, Piece
+from ..events import EngineStats, Failed, Finished, Piece, Reading
 from ..params import Sampling
 
 __all__ = [
     "Abort",
     "Count",
     "Counted",
+    "Detokenize",
     "Embed",
     "Embedded",
     "Failed",
@@ -28,10 +29,14 @@ __all__ = [
     "Piece",
     "Ping",
     "Progress",
+    "Reading",
     "Ready",
     "Stats",
     "Submit",
+    "Texted",
     "ToRunner",
+    "Tokenize",
+    "Tokenized",
     "Unload",
     "encode_frame",
     "frame_length",
@@ -65,7 +70,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
 
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
     control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
-    prompt that does not fit loses its middle, else it fails with ``PromptTooLong``.
+    prompt that does not fit loses its middle, else it fails with ``PromptTooLong``. ``progress``: how far the prompt
+    is read is reported by ``Reading``.
     """
 
     id: int
@@ -73,6 +79,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     sampling: Sampling
     context: list[int] = []
     truncate: bool = False
+    progress: bool = False
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, tag="count"):
@@ -89,19 +96,53 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, tag="counted"):
     n_tokens: int
 
 
+class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
+    """The token ids of ``text``; see ``Tokenizer.encode``. Answered by ``Tokenized``."""
+
+    id: int
+    text: str
+    add_special: bool
+    parse_special: bool
+
+
+class Tokenized(msgspec.Struct, frozen=True, kw_only=True, tag="tokenized"):
+    """``pieces`` are the bytes that each of ``ids`` stands for."""
+
+    id: int
+    ids: list[int]
+    pieces: list[bytes]
+
+
+class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):
+    """The text of token ids, control tokens spelled out. Answered by ``Texted`` or ``Failed``."""
+
+    id: int
+    ids: list[int]
+
+
+class Texted(msgspec.Struct, frozen=True, kw_only=True, tag="texted"):
+    """See ``Detokenize``."""
+
+    id: int
+    text: str
+
+
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
     """Vectors of texts, or of lists of token ids. Answered by ``Embedded`` or ``Failed``; ``Abort`` works, too.
 
-    ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``.
+    ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``. ``normalize``:
+    vectors have length 1. With a ``query``, inputs are documents, and a reranking model is shown each beside it.
     """
 
     id: int
     inputs: list[str | list[int]]
     truncate: bool = False
+    normalize: bool = True
+    query: str | None = None
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, tag="embedded"):
-    """``vectors``: for each input, in their order, ``dim`` little-endian float32, of length 1; ``n_tokens`` of each."""
+    """``vectors``: for each input, in their order, ``dim`` little-endian float32; ``n_tokens`` of each."""
 
     id: int
     dim: int
@@ -156,8 +197,21 @@ class Stats(EngineStats, frozen=True, kw_only=True, tag="stats"):
     memory_bytes: int
 
 
-ToRunner = Load | Submit | Count | Embed | Abort | Ping | Unload
-FromRunner = Progress | Ready | LoadFailed | Piece | Finished | Failed | Counted | Embedded | Stats
+ToRunner = Load | Submit | Count | Tokenize | Detokenize | Embed | Abort | Ping | Unload
+FromRunner = (
+    Progress
+    | Ready
+    | LoadFailed
+    | Piece
+    | Reading
+    | Finished
+    | Failed
+    | Counted
+    | Tokenized
+    | Texted
+    | Embedded
+    | Stats
+)
 
 
 def encode_frame(message: ToRunner | FromRunner) -> bytes:

@@ -30,6 +30,7 @@ from .messages import (
     Abort,
     Count,
     Counted,
+    Detokenize,
     Embed,
     Failed,
     FromRunner,
@@ -40,6 +41,9 @@ from .messages import (
     Ready,
     Stats,
     Submit,
+    Texted,
+    Tokenize,
+    Tokenized,
     ToRunner,
     Unload,
     encode_frame,
@@ -181,7 +185,14 @@ class RunnerProcess:
 
     def _submit(self, message: Submit | Embed) -> None:
         if isinstance(message, Submit):
-            self.engine.submit(message.id, message.prompt, message.sampling, message.context, truncate=message.truncate)
+            self.engine.submit(
+                message.id,
+                message.prompt,
+                message.sampling,
+                message.context,
+                truncate=message.truncate,
+                progress=message.progress,
+            )
         else:
             self.embedding.submit(message)
             self.engine.wake()
@@ -195,13 +206,28 @@ class RunnerProcess:
             except Exception:
                 log.exception("request %d could not be prepared", message.id)
                 self.connection.send(Failed(id=message.id, error="the prompt could not be tokenized"))
-        elif isinstance(message, Count):
-            self.connection.send(Counted(id=message.id, n_tokens=self.engine.read_prompt.count(message.text)))
+        elif isinstance(message, Count | Tokenize | Detokenize):
+            self.connection.send(self._in_tokens(message))
         elif isinstance(message, Abort):
             self.engine.abort(message.id)
             self.embedding.abort(message.id)
         elif isinstance(message, Ping):
             self.connection.send(self._stats())
+
+    def _in_tokens(self, message: Count | Tokenize | Detokenize) -> Counted | Tokenized | Texted | Failed:
+        tokenizer = self.engine.read_prompt.tokenizer
+        match message:
+            case Count(id=i, text=text):
+                return Counted(id=i, n_tokens=self.engine.read_prompt.count(text))
+            case Tokenize(id=i, text=text):
+                ids = tokenizer.encode(text, add_special=message.add_special, parse_special=message.parse_special)
+                return Tokenized(id=i, ids=ids, pieces=[tokenizer.token_bytes(t, skip_special=False) for t in ids])
+            case Detokenize(id=i, ids=ids):
+                try:
+                    tokenizer.check_ids(ids)
+                except InvalidRequest as error:
+                    return Failed(id=i, error=str(error), kind=type(error).__name__)
+                return Texted(id=i, text=tokenizer.decode(ids, skip_special=False))
 
     def _stats(self) -> Stats:
         counts = msgspec.structs.asdict(self.engine.stats())

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 
 from gristmill.runtime.errors import PromptTooLong, RunnerStopped
-from gristmill.runtime.events import Finished, Piece, TokenLogprob
+from gristmill.runtime.events import Finished, Piece, Reading, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
-from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready
+from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready, Tokenized
 
 
 class FakeRunner:
@@ -40,8 +40,14 @@ class FakeRunner:
         self.process = SimpleNamespace(pid=0)
 
     async def submit(
-        self, prompt: str | list[int], sampling: Sampling, *, context: list[int] | None = None, truncate: bool = False
-    ) -> AsyncGenerator[Piece | Finished, None]:
+        self,
+        prompt: str | list[int],
+        sampling: Sampling,
+        *,
+        context: list[int] | None = None,
+        truncate: bool = False,
+        progress: bool = False,
+    ) -> AsyncGenerator[Piece | Reading | Finished, None]:
         if not self.alive:
             raise RunnerStopped(STOPPED)
         if not truncate and await self.count(prompt) >= self.ready.n_ctx:
@@ -49,6 +55,8 @@ class FakeRunner:
         self.prompts.append((prompt, sampling, context or []))
         done, tokens = False, 0
         try:
+            if progress:
+                yield Reading(id=1, done=2, total=3)
             for item in self.script:
                 if isinstance(item, asyncio.Event):
                     await item.wait()
@@ -73,7 +81,22 @@ class FakeRunner:
         """As if every character were a token."""
         return len(text)
 
-    async def embed(self, inputs: list[str] | list[list[int]], *, truncate: bool = False) -> Embedded:
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> Tokenized:
+        """A token for every character, and token 1 before them with ``add_special``."""
+        ids = [1] * add_special + [ord(char) for char in text]
+        return Tokenized(id=1, ids=ids, pieces=[chr(i).encode() for i in ids])
+
+    async def detokenize(self, ids: list[int]) -> str:
+        return "".join(map(chr, ids))
+
+    async def embed(
+        self,
+        inputs: list[str] | list[list[int]],
+        *,
+        truncate: bool = False,
+        normalize: bool = True,
+        query: str | None = None,
+    ) -> Embedded:
         """Of each input a vector (3/5, 4/5, 0), and as many tokens as it has characters or ids."""
         self.embedded.append((inputs, truncate))
         if not truncate and any(len(item) > self.ready.n_ctx for item in inputs):

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 import torch
-from support.encoders import write_encoder
+from support.encoders import HIDDEN, write_encoder
 
 from gristmill.runtime import open_model
 from gristmill.runtime.embedding_input import EmbeddingInput
@@ -51,6 +51,31 @@ async def test_an_encoders_vectors_are_those_of_the_model(encoder, encoder_path)
     by_ids = await encoder.embed([model.tokenizer.encode(text) for text in TEXTS])
     assert by_ids == answer or by_ids.vectors == answer.vectors
     assert (await encoder.embed([])).vectors == b""
+
+
+async def test_vectors_as_they_are_have_the_direction_of_those_of_length_one(encoder):
+    plain = vectors_of(await encoder.embed(TEXTS, normalize=False))
+    unit = vectors_of(await encoder.embed(TEXTS))
+    assert not torch.allclose(plain, unit)
+    assert torch.allclose(plain / plain.norm(dim=1, keepdim=True), unit, atol=1e-6)
+
+
+async def test_a_reranking_model_sees_query_and_document_together(tmp_path):
+    head = {"cls.output.weight": torch.ones(1, HIDDEN), "cls.output.bias": torch.zeros(1)}
+    path = write_encoder(tmp_path / "rank.gguf", "bert", pooling=4, extra=head)
+    runner = await Runner.start(Load(path=str(path), num_ctx=16))
+    try:
+        answer = await runner.embed(["the grain", "flour"], query="the mill")
+        read = EmbeddingInput(open_model(path).tokenizer, 16)
+        pairs = [read.pair("the mill", text, truncate=False) for text in ("the grain", "flour")]
+        assert answer.vectors == (await runner.embed(pairs)).vectors
+        assert answer.dim == 1 and answer.n_tokens == [7, 6]
+        with pytest.raises(PromptTooLong):
+            await runner.embed(["flour " * 20], query="the mill")
+        cut = await runner.embed(["flour " * 20], query="the mill", truncate=True)
+        assert cut.n_tokens == [16]
+    finally:
+        await runner.close()
 
 
 async def test_an_encoder_refuses_to_generate_and_lives_on(encoder):
@@ -179,4 +204,4 @@ def test_numbers_that_are_none_fail_the_request_that_has_them(work, monkeypatch)
     work.submit(Embed(id=2, inputs=[[1]]))
     answers, _ = until_idle(work)
     assert [type(answer) for answer in answers] == [Failed, Embedded]
-    assert (answers[0].kind, answers[0].error) == ("InvalidRequest", "embedding contains NaN or Inf values")
+    assert (answers[0].kind, answers[0].error) == ("InvalidRequest", "embedding contains NaN or Inf values (input 1)")

@@ -14,7 +14,7 @@ from gristmill.runtime.errors import (
     RunnerStopped,
     UnsupportedModel,
 )
-from gristmill.runtime.events import Finished, Piece
+from gristmill.runtime.events import Finished, Piece, Reading
 from gristmill.runtime.params import Sampling
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.messages import Load
@@ -204,3 +204,22 @@ async def test_counting_answers_while_a_request_runs(runner):
     await anext(running)
     assert await runner.count("hello") == len("hello")
     await running.aclose()
+
+
+async def test_tokens_and_texts_both_ways(runner, tiny):
+    found = await runner.tokenize("hé<|im_end|>", add_special=True, parse_special=True)
+    assert found.ids == tiny.tokenizer.encode("hé<|im_end|>", add_special=True, parse_special=True)
+    assert b"".join(found.pieces).decode().endswith("hé<|im_end|>")
+    assert (await runner.detokenize(found.ids)).endswith("hé<|im_end|>")
+    with pytest.raises(InvalidRequest, match="vocabulary"):
+        await runner.detokenize([10**6])
+
+
+async def test_who_asks_is_told_how_far_the_prompt_is_read(runner):
+    prompt = "read me " * 20
+    events = [event async for event in runner.submit(prompt, GREEDY, progress=True)]
+    readings = [event for event in events if isinstance(event, Reading)]
+    assert readings and events[: len(readings)] == readings, "before the first piece"
+    assert [event.done for event in readings] == sorted({event.done for event in readings})
+    assert all(event.done < event.total == len(events[-1].prompt_ids) for event in readings)
+    assert not any(isinstance(event, Reading) for event in await collect(runner, prompt + "again"))
