@@ -6,7 +6,8 @@ async def test_one_text_gives_one_vector_and_figures(api):
     assert list(answer)[:2] == ["model", "embeddings"]
     assert answer["embeddings"] == [[0.6, 0.8, 0.0]], "floats of 32 bits in their shortest form"
     assert answer["prompt_eval_count"] == 4
-    assert answer["total_duration"] > 0 and answer["load_duration"] > 0
+    assert answer["total_duration"] > 0
+    assert answer["load_duration"] > 0
 
 
 async def test_each_input_has_its_vector(api):
@@ -40,7 +41,8 @@ async def test_fewer_dimensions_have_length_one_again(api, dimensions, vector):
 
 async def test_too_many_inputs_are_refused(api):
     status, text = await api.error("/api/embed", {"model": "tiny", "input": ["x"] * 16_385})
-    assert status == 400 and text.startswith("input: 16385 texts")
+    assert status == 400
+    assert text.startswith("input: 16385 texts")
 
 
 async def test_a_text_that_is_too_long_is_the_callers_error_without_truncate(api):

@@ -24,7 +24,8 @@ async def test_pieces_are_told_with_their_bytes(api):
 @pytest.mark.parametrize("tokens", [[-1], [1.5], ["a"], [2**31], "ab"])
 async def test_ids_that_are_none_are_refused(api, tokens):
     status, text = await api.error("/api/detokenize", {"model": "tiny", "tokens": tokens})
-    assert status == 400 and text.startswith("tokens")
+    assert status == 400
+    assert text.startswith("tokens")
 
 
 async def test_documents_are_ordered_by_likeness(api, monkeypatch):

@@ -69,7 +69,8 @@ async def test_a_reranking_model_sees_query_and_document_together(tmp_path):
         read = EmbeddingInput(open_model(path).tokenizer, 16)
         pairs = [read.pair("the mill", text, truncate=False) for text in ("the grain", "flour")]
         assert answer.vectors == (await runner.embed(pairs)).vectors
-        assert answer.dim == 1 and answer.n_tokens == [7, 6]
+        assert answer.dim == 1
+        assert answer.n_tokens == [7, 6]
         with pytest.raises(PromptTooLong):
             await runner.embed(["flour " * 20], query="the mill")
         cut = await runner.embed(["flour " * 20], query="the mill", truncate=True)

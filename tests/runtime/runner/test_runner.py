@@ -219,7 +219,8 @@ async def test_who_asks_is_told_how_far_the_prompt_is_read(runner):
     prompt = "read me " * 20
     events = [event async for event in runner.submit(prompt, GREEDY, progress=True)]
     readings = [event for event in events if isinstance(event, Reading)]
-    assert readings and events[: len(readings)] == readings, "before the first piece"
+    assert readings
+    assert events[: len(readings)] == readings, "before the first piece"
     assert [event.done for event in readings] == sorted({event.done for event in readings})
     assert all(event.done < event.total == len(events[-1].prompt_ids) for event in readings)
     assert not any(isinstance(event, Reading) for event in await collect(runner, prompt + "again"))
