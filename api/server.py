@@ -23,6 +23,7 @@ from . import blobs, chat, embed, generate, library, rerank, tokens
 from .body import BODY_BYTES
 from .errors import error_response
 from .manager import Manager, StartRunner
+from .openapi.document import openapi
 from .output import json_response
 from .security import add_cors_headers, check_host, check_origin
 from .service import SERVICE, Service
@@ -40,6 +41,7 @@ def routes() -> list[web.RouteDef]:
     """The route table. GET routes answer HEAD as well."""
     return [
         web.get("/", library.root),
+        web.get("/openapi.json", openapi),
         web.get("/api/version", library.version),
         web.get("/api/status", library.status),
         web.get("/api/tags", library.tags),
