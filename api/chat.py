@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
+from gristmill.runtime.chat.output import Passthrough
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
-from gristmill.runtime.events import Piece, Reading
 from gristmill.runtime.runner.client import Runner
 
 from .answer import Answer, one_line, whole_chat
-from .inference import Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import ChatRequest, Message
 from .service import SERVICE, Service, read_request, required, single_quoted
 from .stream import Lines, send_lines
+from .tools import Choice, plain_tools, read_choice
 from .truncate import fitting_prompt
+from .turn import Delta, Turn
 
 log = logging.getLogger(__name__)
 
@@ -50,59 +51,78 @@ async def start_chat(service: Service, body: ChatRequest, client: str) -> Answer
     check_completion(run.target, "chat")
     if body.tools:
         needs(run.target, "tools")
+    choice = read_choice(body.tools, body.tool_choice)
     if not body.messages:
         return one_line(await run.load_or_unload(message=_message("")))
-    return Answer(_lines(run, body, body.messages), is_stream=not body.debug_render_only)
+    return Answer(_lines(run, body, choice), is_stream=not body.debug_render_only)
 
 
 async def count_chat(service: Service, body: ChatRequest, client: str) -> int:
     """How many tokens the prompt of a chat has. Loads the model. Raises as ``start_chat`` does."""
     run = Run(service, await service.find(required(body.model), single_quoted), body, client)
     check_completion(run.target, "chat")
-    prompt = await _render(run, body, _conversation(run, body.messages))
+    choice = read_choice(body.tools, body.tool_choice)
+    prompt = await _render(run, body, choice, _conversation(run, body.messages))
     async with run.lease() as lease:
         return await lease.runner.count(prompt)
 
 
-async def _lines(run: Run, body: ChatRequest, messages: list[Message]) -> Lines:
-    for message in messages:
+async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
+    for message in body.messages:
         refuse_images(message.images, run.target)
     grammar = await read_format(body, run.service.grammars)
-    conversation = _conversation(run, messages)
-    prompt = await _render(run, body, conversation)
+    conversation = _conversation(run, body.messages)
+    prompt = await _render(run, body, choice, conversation)
     if body.debug_render_only:
         yield await run.rendered(prompt, message={"role": "", "content": ""})
         return
+    n_dropped = 0
 
     async def shorten(runner: Runner) -> str:
+        nonlocal n_dropped
         n_ctx = runner.ready.n_ctx
-        prompt, n_dropped = await fitting_prompt(
-            conversation, lambda rest: _render(run, body, rest), runner.count, n_ctx
+        shorter, n_dropped = await fitting_prompt(
+            conversation, lambda rest: _render(run, body, choice, rest), runner.count, n_ctx
         )
         if n_dropped:
             log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
-        return prompt
+        return shorter
 
-    async with aclosing(run.events(prompt, grammar=grammar, shorten=shorten)) as events:
-        async for event, load_ns in events:
-            if isinstance(event, Reading):
-                yield run.progress_line(event, message=_message(""))
-                continue
-            if isinstance(event, Piece):
-                if event.text or event.logprobs:
-                    yield run.line(message=_message(event.text), done=False, **logprob_fields(event.logprobs))
-                continue
-            yield run.line(message=_message(""), done=True, done_reason=event.reason, **run.metrics(event, load_ns))
+    turn = Turn(run, prompt, Passthrough(), grammar, choice, shorten=shorten)
+    async with aclosing(turn.deltas()) as deltas:
+        async for delta in deltas:
+            for line in _shown(run, delta):
+                yield line
+            if delta.last:
+                dropped = {"truncated_messages": n_dropped} if n_dropped else {}
+                reason = delta.last.reason
+                metrics = run.metrics(delta.last, delta.load_ns)
+                yield run.line(message=_message(""), done=True, done_reason=reason, **metrics, **dropped)
 
 
-async def _render(run: Run, body: ChatRequest, conversation: Sequence[dict[str, Any]]) -> str:
+def _shown(run: Run, delta: Delta) -> Iterator[Line]:
+    """The lines before the last one: thinking, content and calls each in their own."""
+    if delta.reading:
+        yield run.progress_line(delta.reading, message=_message(""))
+    logprobs = logprob_fields(delta.logprobs)
+    if delta.thinking:
+        yield run.line(message=_message("", thinking=delta.thinking), done=False, **logprobs)
+        logprobs = {}
+    if delta.content or logprobs:
+        yield run.line(message=_message(delta.content), done=False, **logprobs)
+    if delta.calls:
+        calls = run.shown_calls(delta.calls)
+        yield run.line(message=_message("", tool_calls=calls), done=False)
+
+
+async def _render(run: Run, body: ChatRequest, choice: Choice, conversation: Sequence[dict[str, Any]]) -> str:
     facts = run.target.facts
     return await render_chat(
         run.service.renderer,
         facts.chat_template or CHATML_TEMPLATE,
         conversation,
         guard=run.target.guard,
-        tools=[msgspec.to_builtins(tool) for tool in body.tools],
+        tools=plain_tools(choice),
         bos_token=facts.bos_token or "",
         eos_token=facts.eos_token or "",
         think=check_think(body, run.target),
@@ -119,5 +139,5 @@ def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
     return conversation
 
 
-def _message(content: str) -> dict[str, str]:
-    return {"role": ROLE, "content": content}
+def _message(content: str, **more: Any) -> dict[str, Any]:
+    return {"role": ROLE, "content": content, **more}

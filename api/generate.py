@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
 
+from gristmill.runtime.chat.output import Call, Passthrough
 from gristmill.runtime.chat.prompt import plain_prompt, render_chat
 from gristmill.runtime.errors import InvalidRequest
-from gristmill.runtime.events import Piece, Reading
 
 from .answer import Answer, one_line, whole_generate
 from .errors import NotFound
-from .inference import Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
 from .schema import GenerateRequest
 from .service import SERVICE, Service, read_request, single_quoted
 from .stream import Lines, send_lines
+from .turn import Delta, Turn
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -68,17 +70,28 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
         return
-    async with aclosing(run.events(body.tokens or prompt, list(body.context), grammar)) as events:
-        async for event, load_ns in events:
-            if isinstance(event, Reading):
-                yield run.progress_line(event, response="")
-                continue
-            if isinstance(event, Piece):
-                if event.text or event.logprobs:
-                    yield run.line(response=event.text, done=False, **logprob_fields(event.logprobs))
-                continue
-            context = {} if body.raw else {"context": event.prompt_ids + run.output_ids}
-            yield run.line(response="", done=True, done_reason=event.reason, **context, **run.metrics(event, load_ns))
+    turn = Turn(run, body.tokens or prompt, Passthrough(), grammar, context=list(body.context))
+    calls: list[Call] = []
+    async with aclosing(turn.deltas()) as deltas:
+        async for delta in deltas:
+            calls += delta.calls
+            for line in _shown(run, delta):
+                yield line
+            if delta.last:
+                context = {} if body.raw else {"context": delta.last.prompt_ids + run.output_ids}
+                reason = delta.last.reason
+                metrics = run.metrics(delta.last, delta.load_ns)
+                called = {"tool_calls": run.shown_calls(calls)} if calls else {}
+                yield run.line(response="", done=True, done_reason=reason, **context, **metrics, **called)
+
+
+def _shown(run: Run, delta: Delta) -> Iterator[Line]:
+    """The lines before the last one, where calls are."""
+    if delta.reading:
+        yield run.progress_line(delta.reading, response="")
+    thinking = {"thinking": delta.thinking} if delta.thinking else {}
+    if delta.content or thinking or delta.logprobs:
+        yield run.line(response=delta.content, **thinking, done=False, **logprob_fields(delta.logprobs))
 
 
 async def _prompt(run: Run, body: GenerateRequest) -> str:

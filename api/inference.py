@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from gristmill.runtime.chat.output import Call
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
 from gristmill.runtime.events import Finished, Piece, Reading
 from gristmill.runtime.grammar.checker import GrammarChecker
@@ -28,6 +29,7 @@ from .options import merge_options, sampling_options
 from .output import utc_now
 from .schema import RunRequest
 from .service import Service, Target
+from .tools import shown_calls
 
 Line = dict[str, Any]
 Shorten = Callable[[Runner], Awaitable[str]]
@@ -94,6 +96,7 @@ class Run:
     client: str = ""
     started_ns: int = field(default_factory=time.monotonic_ns)
     output_ids: list[int] = field(default_factory=list)
+    n_calls: int = 0
 
     def __post_init__(self) -> None:
         self.options = merge_options(self.target.model.params, self.body.options)
@@ -130,15 +133,19 @@ class Run:
         context: list[int] | None = None,
         grammar: Grammar | None = None,
         shorten: Shorten | None = None,
+        n_done: int = 0,
     ) -> AsyncGenerator[tuple[Piece | Reading | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took.
 
         A prompt that is too long is replaced by what ``shorten`` makes, and cut by the runner where that is too
-        long as well; without ``truncate`` in the request, PromptTooLong is raised.
+        long as well; without ``truncate`` in the request, PromptTooLong is raised. ``n_done`` tokens of the answer
+        are part of the prompt already.
         """
         sampling = sampling_options(  # refused before anything is loaded
             self.options, self.body, grammar, has_draft=self.target.model.draft_path is not None
         )
+        if n_done and sampling.max_tokens > 0:
+            sampling = msgspec.structs.replace(sampling, max_tokens=max(1, sampling.max_tokens - n_done))
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
             while True:
@@ -161,6 +168,11 @@ class Run:
         """How far the prompt is read, for who asked for ``progress``."""
         progress = {"prompt_eval_completed": event.done, "prompt_eval_total": event.total}
         return self.line(**empty, done=False, progress=progress)
+
+    def shown_calls(self, calls: Sequence[Call]) -> list[dict[str, Any]]:
+        """As answers show them; numbered over the whole turn."""
+        first, self.n_calls = self.n_calls, self.n_calls + len(calls)
+        return shown_calls([(call.name, call.arguments) for call in calls], first)
 
     def metrics(self, last: Finished, load_ns: int) -> Line:
         """Counts and durations of the final line; zeros are left out."""

@@ -72,7 +72,7 @@ def plain_tools(choice: Choice) -> list[dict[str, Any]]:
 def call_schema(choice: Choice, name_key: str = "name", arguments_key: str = "arguments") -> str:
     """JSON schema, as JSON, of a call of one of the offered tools.
 
-    Arguments follow the tool's ``parameters`` where the call is forced or the tool strict; elsewhere any object will do.
+    Arguments follow the tool's ``parameters`` where the call is forced or the tool strict, else any object will do.
     """
     schemas, definitions = [], {}
     for i, tool in enumerate(choice.offered):

@@ -19,6 +19,7 @@ class FakeRunner:
 
     def __init__(self, load: Load, script: list[object]):
         self.load, self.script = load, script
+        self.next_scripts: list[list[object]] = []  # for one prompt each, before ``script`` counts again
         self.ready = Ready(
             n_ctx=load.num_ctx,
             n_vocab=300,
@@ -57,7 +58,7 @@ class FakeRunner:
         try:
             if progress:
                 yield Reading(id=1, done=2, total=3)
-            for item in self.script:
+            for item in self.next_scripts.pop(0) if self.next_scripts else self.script:
                 if isinstance(item, asyncio.Event):
                     await item.wait()
                 elif isinstance(item, Exception):
