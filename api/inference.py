@@ -45,7 +45,7 @@ def check_supported(body: RunRequest) -> None:
 async def read_format(body: RunRequest, grammars: GrammarChecker) -> Grammar | None:
     """What ``format`` asks for; only when text is to be generated, so that loading succeeds.
 
-    Raises InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
+    Beyond Ollama, ``{"grammar": text}`` is a Lark grammar and ``{"regex": text}`` a regular expression. Raises InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
     """
     if body.format is None or body.format == "":
         return None
@@ -54,12 +54,22 @@ async def read_format(body: RunRequest, grammars: GrammarChecker) -> Grammar | N
         return Grammar("json")
     if not isinstance(body.format, dict):
         raise InvalidRequest(f'invalid format: {cut(encoded)}; expected "json" or a valid JSON Schema object')
-    grammar = Grammar("json_schema", encoded)
+    grammar = _own_grammar(body.format) or Grammar("json_schema", encoded)
     try:
         await grammars.check(grammar)
     except InvalidRequest as error:
         raise InvalidRequest(f"format: {error}") from None
     return grammar
+
+
+def _own_grammar(given: dict[str, Any]) -> Grammar | None:
+    """An object of one key that no JSON schema has."""
+    match given:
+        case {"grammar": str(text)} if len(given) == 1:
+            return Grammar("lark", text)
+        case {"regex": str(text)} if len(given) == 1:
+            return Grammar("regex", text)
+    return None
 
 
 def check_think(body: RunRequest, target: Target) -> bool | str | None:
