@@ -45,7 +45,8 @@ def check_supported(body: RunRequest) -> None:
 async def read_format(body: RunRequest, grammars: GrammarChecker) -> Grammar | None:
     """What ``format`` asks for; only when text is to be generated, so that loading succeeds.
 
-    Beyond Ollama, ``{"grammar": text}`` is a Lark grammar and ``{"regex": text}`` a regular expression. Raises InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
+    Beyond Ollama, ``{"grammar": text}`` is a Lark grammar and ``{"regex": text}`` a regular expression. Raises
+    InvalidRequest for what is no format, and where a schema cannot be served, with the keyword or place.
     """
     if body.format is None or body.format == "":
         return None
