@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 AUTOMATIC_LIMIT = 3
 HEALTH_S = 10.0
+FRESH_S = 2.0
 StartRunner = Callable[..., Awaitable[Runner]]
 
 
@@ -203,8 +204,13 @@ class Manager:
             self._n_pending -= 1
 
     async def _answers(self, model: Loaded) -> bool:
-        """Whether the runner of a model is well. One that hangs is ended; one that just says other things does not."""
+        """Whether the runner of a model is well. One that hangs is ended; one that just says other things does not.
+
+        Asking takes a third of a millisecond, so one that said something a moment ago is not asked.
+        """
         assert model.runner is not None
+        if model.alive and model.runner.silent_s < FRESH_S:
+            return True
         try:
             await model.runner.ping(HEALTH_S)
             return True

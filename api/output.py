@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -40,7 +41,13 @@ def json_response(value: Any, status: int = 200) -> web.Response:
 def utc_now() -> str:
     """The time as RFC 3339 in UTC, to the nanosecond: ``2026-08-21T10:00:00.123456789Z``."""
     seconds, ns = divmod(time.time_ns(), 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{_fraction(f'{ns:09d}')}Z"
+    return f"{_second(seconds)}{_fraction(f'{ns:09d}')}Z"
+
+
+@lru_cache(2)
+def _second(seconds: int) -> str:
+    """Every token has its time, so this is made once in a second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def local_time(at: datetime, plus_s: float = 0.0) -> str:

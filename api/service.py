@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -48,7 +50,8 @@ class Service:
         self.settings, self.store, self.manager = settings, store, manager
         self.renderer, self.grammars = renderer, grammars
         self.bodies = BodyBudget()
-        self._guards: dict[str, TextGuard] = {}
+        self._guards: dict[Path, TextGuard] = {}
+        self._guards_lock = threading.Lock()
 
     async def find(self, sent: str, not_found: Callable[[str], str]) -> Target:
         """The model that ``sent`` names; files are read outside the event loop.
@@ -59,19 +62,25 @@ class Service:
         if is_cloud(sent):
             raise Forbidden("ollama cloud is disabled: remote model is unavailable")
         try:
-            model = await asyncio.to_thread(self.store.find, stored_name(sent))
+            return await asyncio.to_thread(self._find, sent)
         except ModelNotFound:
             raise NotFound(not_found(sent)) from None
-        facts = await asyncio.to_thread(model.facts)
-        return Target(sent, model, facts, await self._guard(model, facts))
 
-    async def _guard(self, model: StoredModel, facts: ModelFacts) -> TextGuard:
-        key = str(model.model_path)
-        if key not in self._guards:
-            if len(self._guards) >= MAX_GUARDS:
-                self._guards.pop(next(iter(self._guards)))
-            self._guards[key] = await asyncio.to_thread(lambda: TextGuard(facts.control_tokens))
-        return self._guards[key]
+    def _find(self, sent: str) -> Target:
+        """In one go: each way into a thread and back takes as long as the reading."""
+        model = self.store.find(stored_name(sent))
+        facts = model.facts()
+        return Target(sent, model, facts, self._guard(model.model_path, facts))
+
+    def _guard(self, path: Path, facts: ModelFacts) -> TextGuard:
+        guard = self._guards.get(path)
+        if guard is None:
+            guard = TextGuard(facts.control_tokens)
+            with self._guards_lock:
+                if len(self._guards) >= MAX_GUARDS:
+                    self._guards.pop(next(iter(self._guards)))
+                self._guards[path] = guard
+        return guard
 
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)

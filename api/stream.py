@@ -96,6 +96,9 @@ async def _write(request: web.Request, response: web.StreamResponse, frame: byte
     """Waits while the client is slow: at most a socket buffer is held for it."""
     if not frame:
         return
+    if request.transport is not None and not request.transport.get_write_buffer_size():
+        await response.write(frame)  # does not wait: a timeout would cost more than all the rest
+        return
     try:
         async with asyncio.timeout(WRITE_STALL_S):
             await response.write(frame)

@@ -14,6 +14,7 @@ from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, nam
 from ..params import Sampling
 from .launch import Launched, Launcher, end, launch
 from .messages import (
+    HEADER_BYTES,
     Abort,
     Count,
     Counted,
@@ -44,6 +45,7 @@ from .messages import (
 OnProgress = Callable[[Progress], None]
 Answer = Piece | Reading | Finished | Failed | Counted | Tokenized | Texted | Embedded
 UNLOAD_GRACE_S = 5.0
+READ_BYTES = 256 << 10
 STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
     "check gristmill server logs for details"
@@ -208,7 +210,7 @@ class Runner:
         self._writer.write(encode_frame(message))
 
     async def _receive(self) -> FromRunner:
-        header = await self._reader.readexactly(4)
+        header = await self._reader.readexactly(HEADER_BYTES)
         message: FromRunner = self._decoder.decode(await self._reader.readexactly(frame_length(header)))
         self._heard_at = asyncio.get_running_loop().time()
         return message
@@ -238,9 +240,12 @@ class Runner:
         return f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
 
     async def _read_messages(self) -> None:
+        waiting = bytearray()
         try:
-            while True:
-                self._dispatch(await self._receive())
+            while chunk := await self._reader.read(READ_BYTES):
+                self._heard_at = asyncio.get_running_loop().time()
+                waiting += chunk
+                self._dispatch_all(waiting)
         except (asyncio.IncompleteReadError, OSError, msgspec.DecodeError, ValueError):
             pass  # the process has ended, or talks nonsense: both are its end for us
         finally:
@@ -250,6 +255,18 @@ class Runner:
             for ping in self._pings:
                 if not ping.done():
                     ping.set_exception(RunnerStopped(STOPPED))
+
+    def _dispatch_all(self, waiting: bytearray) -> None:
+        """Take all whole frames out of ``waiting``. A step's tokens come in one piece."""
+        at = 0
+        while len(waiting) - at >= HEADER_BYTES:
+            start = at + HEADER_BYTES
+            end = start + frame_length(bytes(waiting[at:start]))
+            if end > len(waiting):
+                break
+            self._dispatch(self._decoder.decode(bytes(waiting[start:end])))
+            at = end
+        del waiting[:at]
 
     def _dispatch(self, message: FromRunner) -> None:
         if isinstance(message, Stats):

@@ -15,6 +15,7 @@ from ..events import EngineStats, Failed, Finished, Piece, Reading
 from ..params import Sampling
 
 __all__ = [
+    "HEADER_BYTES",
     "Abort",
     "Count",
     "Counted",
@@ -44,6 +45,7 @@ __all__ = [
 
 MAX_FRAME_BYTES = 256 << 20
 _LENGTH = struct.Struct("<I")
+HEADER_BYTES = _LENGTH.size
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
