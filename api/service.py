@@ -29,6 +29,7 @@ from .store.facts import ModelFacts
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_GUARDS = 16
+MAX_FOUND = 1024
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Service:
         self.settings, self.store, self.manager = settings, store, manager
         self.renderer, self.grammars = renderer, grammars
         self.bodies = BodyBudget()
+        self._found: set[str] = set()
         self._guards: dict[Path, TextGuard] = {}
         self._guards_lock = threading.Lock()
 
@@ -62,12 +64,17 @@ class Service:
         if is_cloud(sent):
             raise Forbidden("ollama cloud is disabled: remote model is unavailable")
         try:
-            return await asyncio.to_thread(self._find, sent)
+            if sent in self._found:  # little but a few stats is left to do: less than the way into a thread and back
+                return self._find(sent)
+            target = await asyncio.to_thread(self._find, sent)
         except ModelNotFound:
+            self._found.discard(sent)
             raise NotFound(not_found(sent)) from None
+        if len(self._found) < MAX_FOUND:
+            self._found.add(sent)
+        return target
 
     def _find(self, sent: str) -> Target:
-        """In one go: each way into a thread and back takes as long as the reading."""
         model = self.store.find(stored_name(sent))
         facts = model.facts()
         return Target(sent, model, facts, self._guard(model.model_path, facts))

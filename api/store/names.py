@@ -7,7 +7,7 @@ Knows no files: which spelling of a name is stored, is the store's to say.
 from __future__ import annotations
 
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from gristmill.runtime.errors import InvalidRequest
 
@@ -61,8 +61,7 @@ class Name:
     @property
     def parts(self) -> tuple[str, str, str, str]:
         """Host, namespace, model, tag: also the path of the manifest below its folder."""
-        host, namespace, model, tag = astuple(self)
-        return host, namespace, model, tag
+        return self.host, self.namespace, self.model, self.tag
 
     @property
     def short(self) -> str:
