@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Tools = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,15 @@ class Parsed:
     thinking: str = ""
     calls: tuple[Call, ...] = ()
 
+    def __add__(self, other: Parsed) -> Parsed:
+        return Parsed(self.content + other.content, self.thinking + other.thinking, self.calls + other.calls)
+
 
 class OutputParser(ABC):
-    """``feed`` text in pieces of any size, then ``finish`` once. Raises OutputError for calls that are broken."""
+    """``feed`` text in pieces of any size, then ``finish`` once. How text is cut into pieces changes nothing.
+
+    Both raise OutputError for calls that are broken, in families where that is an error.
+    """
 
     call_format: CallFormat | None = None
 
@@ -58,3 +67,25 @@ class Passthrough(OutputParser):
 
     def feed(self, text: str) -> Parsed:
         return Parsed(content=text)
+
+
+class Chain(OutputParser):
+    """``first`` tells thinking from content, ``second`` looks for calls in the content."""
+
+    def __init__(self, first: OutputParser, second: OutputParser):
+        self.first, self.second = first, second
+        self.call_format = second.call_format
+
+    @property
+    def in_thinking(self) -> bool:
+        return self.first.in_thinking
+
+    def feed(self, text: str) -> Parsed:
+        return self._through(self.first.feed(text))
+
+    def finish(self) -> Parsed:
+        return self._through(self.first.finish()) + self.second.finish()
+
+    def _through(self, parsed: Parsed) -> Parsed:
+        rest = self.second.feed(parsed.content) if parsed.content else Parsed()
+        return Parsed(rest.content, parsed.thinking, parsed.calls + rest.calls)
