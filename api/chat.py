@@ -9,7 +9,6 @@ from typing import Any
 
 from aiohttp import web
 
-from gristmill.runtime.chat.output import Passthrough
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.runner.client import Runner
 
@@ -17,6 +16,7 @@ from .answer import Answer, one_line, whole_chat
 from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
+from .reading import check_renderer, parser_of
 from .schema import ChatRequest, Message
 from .service import SERVICE, Service, read_request, required, single_quoted
 from .stream import Lines, send_lines
@@ -72,6 +72,7 @@ async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
         refuse_images(message.images, run.target)
     grammar = await read_format(body, run.service.grammars)
     conversation = _conversation(run, body.messages)
+    check_renderer(run.target)
     prompt = await _render(run, body, choice, conversation)
     if body.debug_render_only:
         yield await run.rendered(prompt, message={"role": "", "content": ""})
@@ -88,7 +89,9 @@ async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
             log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
         return shorter
 
-    turn = Turn(run, prompt, Passthrough(), grammar, choice, shorten=shorten)
+    think = check_think(body, run.target)
+    parser = parser_of(run.target, prompt, tools=plain_tools(choice), think=think, messages=conversation)
+    turn = Turn(run, prompt, parser, grammar, choice, shorten=shorten)
     async with aclosing(turn.deltas()) as deltas:
         async for delta in deltas:
             for line in _shown(run, delta):

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gristmill.runtime.chat.output import Call, Passthrough
+from gristmill.runtime.chat.output import Call, OutputParser, Passthrough
 from gristmill.runtime.chat.prompt import plain_prompt, render_chat
 from gristmill.runtime.errors import InvalidRequest
 
@@ -17,6 +17,7 @@ from .errors import NotFound
 from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
+from .reading import check_renderer, parser_of
 from .schema import GenerateRequest
 from .service import SERVICE, Service, read_request, single_quoted
 from .stream import Lines, send_lines
@@ -66,11 +67,12 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
     grammar = await read_format(body, run.service.grammars)
+    check_renderer(run.target)
     prompt = await _prompt(run, body)
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
         return
-    turn = Turn(run, body.tokens or prompt, Passthrough(), grammar, context=list(body.context))
+    turn = Turn(run, body.tokens or prompt, _parser(run, body, prompt), grammar, context=list(body.context))
     calls: list[Call] = []
     async with aclosing(turn.deltas()) as deltas:
         async for delta in deltas:
@@ -83,6 +85,13 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
                 metrics = run.metrics(delta.last, delta.load_ns)
                 called = {"tool_calls": run.shown_calls(calls)} if calls else {}
                 yield run.line(response="", done=True, done_reason=reason, **context, **metrics, **called)
+
+
+def _parser(run: Run, body: GenerateRequest, prompt: str) -> OutputParser:
+    if body.raw or body.tokens:
+        return Passthrough()
+    messages = [{"role": "user", "content": body.prompt}]
+    return parser_of(run.target, prompt, tools=(), think=check_think(body, run.target), messages=messages)
 
 
 def _shown(run: Run, delta: Delta) -> Iterator[Line]:

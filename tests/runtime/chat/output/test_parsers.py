@@ -63,7 +63,7 @@ FUNCTIONGEMMA = "<start_function_call>call:get_weather{city:<escape>Paris<escape
 OLMO = '<function_calls>get_weather(city="Paris", days=3)</function_calls>'
 LFM = "<|tool_call_start|>[get_weather(city='Paris', days=3)]<|tool_call_end|>"
 MINISTRAL = f"[TOOL_CALLS]get_weather[ARGS]{ARGUMENTS}"
-COHERE = f'<|START_ACTION|>[{{"tool_call_id": "0", "tool_name": "get_weather", "parameters": {ARGUMENTS}}}]<|END_ACTION|>'
+COHERE = f'<|START_ACTION|>[{{"tool_call_id": 0, "tool_name": "get_weather", "parameters": {ARGUMENTS}}}]<|END_ACTION|>'
 HARMONY = f"<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{ARGUMENTS}<|call|>"
 GLIMMER = (
     ' to=user<|message|><atem:function_calls><atem:invoke name="get_weather"><atem:parameter name="city">Paris'
