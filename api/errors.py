@@ -27,6 +27,7 @@ from gristmill.runtime.errors import (
     cut,
 )
 
+from .error_shapes import error_body
 from .output import JSON_CONTENT_TYPE, to_json
 from .store.errors import ModelNotFound
 
@@ -113,11 +114,11 @@ def shown(text: str) -> str:
     return cut(text)[1:-1]
 
 
-def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE) -> web.Response:
-    """``{"error": ...}`` with its status."""
-    response = web.Response(
-        body=to_json({"error": error_text(error)}), status=status_of(error), headers={"Content-Type": content_type}
-    )
+def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE, *, path: str = "") -> web.Response:
+    """An error with its status, in the shape of the route ``path``."""
+    status = status_of(error)
+    body = to_json(error_body(path, status, error_text(error)))
+    response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if isinstance(error, ServerBusy):
         response.headers["Retry-After"] = "1"
     if isinstance(error, BodyTimeout | BodyTooLarge | UnknownCoding):

@@ -20,9 +20,13 @@ from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
 from . import blobs, chat, embed, generate, library, rerank, tokens
+from .anthropic import handlers as anthropic
 from .body import BODY_BYTES
+from .error_shapes import error_body
 from .errors import error_response
 from .manager import Manager, StartRunner
+from .openai import handlers as openai
+from .openai.responses import responses
 from .openapi.document import openapi
 from .output import json_response
 from .security import add_cors_headers, check_host, check_origin
@@ -59,6 +63,14 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/tokenize", tokens.tokenize),
         web.post("/api/detokenize", tokens.detokenize),
         web.post("/v1/detokenize", tokens.detokenize),
+        web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/v1/completions", openai.completions_),
+        web.post("/v1/embeddings", openai.embed),
+        web.get("/v1/models", openai.list_models),
+        web.get("/v1/models/{model:.+}", openai.get_model),
+        web.post("/v1/responses", responses),
+        web.post("/v1/messages", anthropic.messages),
+        web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),
@@ -113,11 +125,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPMethodNotAllowed as error:
         return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
     except web.HTTPException as error:
-        return json_response({"error": error.reason.lower()}, error.status)
+        return json_response(error_body(request.path, error.status, error.reason.lower()), error.status)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        return error_response(error)
+        return error_response(error, path=request.path)
     finally:
         request.app[SERVICE].bodies.give_back(request.get(BODY_BYTES, 0))
 

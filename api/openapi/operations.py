@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .. import schema
+from ..anthropic.request import MessagesRequest
+from ..openai.chat import ChatCompletionRequest
+from ..openai.completions import CompletionRequest
+from ..openai.embeddings import OpenAIEmbeddingsRequest
+from ..openai.responses_request import ResponsesRequest
 from . import answers
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -30,6 +36,11 @@ class Operation:
 
 NDJSON = "application/x-ndjson"
 
+SSE = "text/event-stream"
+
+_v1 = partial(Operation, error=answers.OpenAIError)
+_anthropic = partial(Operation, error=answers.AnthropicError)
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/"): Operation("Whether a server is there", answer=str, errors=()),
     ("GET", "/api/version"): Operation("The version of Ollama whose API this is", answer=answers.Version, errors=()),
@@ -45,11 +56,19 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/api/embed"): Operation("Vectors of texts", schema.EmbedRequest, answers.Vectors),
     ("POST", "/api/embeddings"): Operation("The vector of a text", schema.EmbeddingsRequest, answers.OneVector),
     ("POST", "/api/rerank"): Operation("Documents by relevance", schema.RerankRequest, answers.Ranking),
-    ("POST", "/v1/rerank"): Operation("Documents by relevance", schema.RerankRequest, answers.Ranking),
+    ("POST", "/v1/rerank"): _v1("Documents by relevance", schema.RerankRequest, answers.Ranking),
     ("POST", "/api/tokenize"): Operation("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
-    ("POST", "/v1/tokenize"): Operation("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
+    ("POST", "/v1/tokenize"): _v1("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
     ("POST", "/api/detokenize"): Operation("Text of token ids", schema.DetokenizeRequest, answers.Text),
-    ("POST", "/v1/detokenize"): Operation("Text of token ids", schema.DetokenizeRequest, answers.Text),
+    ("POST", "/v1/detokenize"): _v1("Text of token ids", schema.DetokenizeRequest, answers.Text),
+    ("POST", "/v1/chat/completions"): _v1("Answer a conversation", ChatCompletionRequest, dict[str, Any], SSE),
+    ("POST", "/v1/completions"): _v1("Continue a prompt", CompletionRequest, dict[str, Any], SSE),
+    ("POST", "/v1/embeddings"): _v1("Vectors of texts", OpenAIEmbeddingsRequest, dict[str, Any]),
+    ("POST", "/v1/responses"): _v1("Answer items", ResponsesRequest, dict[str, Any], SSE),
+    ("GET", "/v1/models"): _v1("All models", None, answers.ModelList),
+    ("GET", "/v1/models/{model:.+}"): _v1("One model", None, answers.ModelObject),
+    ("POST", "/v1/messages"): _anthropic("Answer a conversation", MessagesRequest, dict[str, Any], SSE),
+    ("POST", "/v1/messages/count_tokens"): _anthropic("Count a prompt", MessagesRequest, answers.InputTokens),
     ("HEAD", "/api/blobs/{digest}"): Operation("Whether a blob is there", errors=(400, 404)),
     ("POST", "/api/blobs/{digest}"): Operation("Upload a blob", bytes, success=(200, 201), errors=(400, 500)),
     ("GET", "/openapi.json"): Operation("This document", answer=dict[str, Any], errors=()),
