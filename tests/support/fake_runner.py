@@ -121,6 +121,7 @@ class FakeRunners:
     def __init__(self, *script: object):
         self.script: list[object] = list(script or ["Hel", "lo"])
         self.started: list[FakeRunner] = []
+        self.next_scripts: list[list[object]] = []  # of the next start
         self.load_error: Exception | None = None
         self.load_errors: list[Exception] = []
         self.loading: asyncio.Event | None = None
@@ -136,6 +137,7 @@ class FakeRunners:
         if self.load_errors:
             raise self.load_errors.pop(0)
         self.started.append(FakeRunner(load, self.script))
+        self.last.next_scripts, self.next_scripts = self.next_scripts, []
         return self.started[-1]
 
     @property
