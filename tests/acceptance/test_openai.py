@@ -90,11 +90,12 @@ def test_a_bias_bans_a_token(client):
     again = client.chat.completions.create(**asked, logit_bias={str(ids["tokens"][0]): 0})
     banned = client.chat.completions.create(**asked, logit_bias={str(ids["tokens"][0]): -100})
     assert again.choices[0].message.content == before
-    assert banned.choices[0].message.content[0] != before[0]
+    assert banned.choices[0].message.content != before
 
 
 def test_completions(client):
-    answer = client.completions.create(model="smollm2", prompt=["One,", "Two,"], max_tokens=4, temperature=0, logprobs=1)
+    asked = {"model": "smollm2", "prompt": ["One,", "Two,"], "max_tokens": 4, "temperature": 0, "logprobs": 1}
+    answer = client.completions.create(**asked)
     assert [choice.index for choice in answer.choices] == [0, 1]
     logprobs = answer.choices[0].logprobs
     assert len(logprobs.tokens) == len(logprobs.token_logprobs) == len(logprobs.text_offset) == 4
