@@ -6,9 +6,19 @@ The public names load on first use: whoever only marks text, or only asks for a 
 import importlib
 from typing import Any
 
-__all__ = ["JinjaTemplate", "Renderer", "TextGuard", "chat_data", "guard_messages", "plain_prompt", "render_chat"]
+__all__ = [
+    "GoTemplate",
+    "JinjaTemplate",
+    "Renderer",
+    "TextGuard",
+    "chat_data",
+    "guard_messages",
+    "plain_prompt",
+    "render_chat",
+]
 
 _HOME = {
+    "GoTemplate": ".go_template",
     "JinjaTemplate": ".jinja",
     "Renderer": ".renderer",
     "TextGuard": ".guard",
