@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 __all__ = [
+    "GoFacts",
     "GoTemplate",
     "JinjaTemplate",
     "Renderer",
@@ -14,10 +15,14 @@ __all__ = [
     "chat_data",
     "guard_messages",
     "plain_prompt",
+    "prefers_jinja",
     "render_chat",
+    "render_go_chat",
+    "render_go_generate",
 ]
 
 _HOME = {
+    "GoFacts": ".go_template.inspect",
     "GoTemplate": ".go_template",
     "JinjaTemplate": ".jinja",
     "Renderer": ".renderer",
@@ -25,7 +30,10 @@ _HOME = {
     "chat_data": ".prompt",
     "guard_messages": ".guard",
     "plain_prompt": ".prompt",
+    "prefers_jinja": ".preference",
     "render_chat": ".prompt",
+    "render_go_chat": ".go_prompt",
+    "render_go_generate": ".go_prompt",
 }
 
 

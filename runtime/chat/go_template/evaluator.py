@@ -26,6 +26,8 @@ def execute(tree: Tree, data: Value, limit: int) -> str:
         return _Run(tree, limit).text(data)
     except RecursionError:
         raise TemplateError(f"template: {tree.name}: nested too deeply") from None
+    except MemoryError:
+        raise TemplateError(f"template: {tree.name}: ran out of memory") from None
 
 
 class _Run(Expressions):

@@ -134,8 +134,6 @@ class Expressions:
             return self._text(iter((result,)) if isinstance(result, str) else result)
         except ValueFault as error:
             raise self.fault(node, f"error calling {name}: {error}") from None
-        except MemoryError:
-            raise self.fault(node, "out of memory") from None
 
     def _deciding(
         self, wanted: bool, args: tuple[Operand, ...], dot: Value, scope: Scope, final: tuple[Value, ...]

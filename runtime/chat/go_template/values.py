@@ -46,12 +46,12 @@ class TypeNames(list[str]):
     """The types of a tool's property. One prints, and is in JSON, without brackets."""
 
 
-def from_json(value: Value) -> Value:
+def from_json(value: Value, map_type: type[dict[str, Value]] = dict, list_type: type[list[Value]] = list) -> Value:
     """A decoded JSON value as Go's ``any`` holds it: its numbers are float64."""
     if isinstance(value, dict):
-        return {key: from_json(item) for key, item in value.items()}
+        return map_type((key, from_json(item, map_type, list_type)) for key, item in value.items())
     if isinstance(value, list):
-        return [from_json(item) for item in value]
+        return list_type(from_json(item, map_type, list_type) for item in value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT:
         return float(value)
     return value
