@@ -58,6 +58,7 @@ _LLAMA_2 = _system_in_first("<s>[INST] ", ("<<SYS>>\n", "\n<</SYS>>\n\n"), " [/I
 
 _MISTRAL_1 = _system_in_first("[INST] ", ("", "\n\n"), " [/INST]", "", "</s> ", "")
 _MISTRAL_2 = _system_in_first("[INST] ", ("", "\n\n"), " [/INST]", "", "</s>", "")
+_MISTRAL_2_SPACED = _system_in_first(" [INST] ", ("", "\n\n"), " [/INST]", " ", "</s>", "")
 # From the third on the system text is part of the last question.
 _MISTRAL_3 = (
     '{{ range $i, $_ := .Messages }}{{ if eq .Role "user" }}[INST] '
@@ -65,9 +66,15 @@ _MISTRAL_3 = (
     '{{ else if eq .Role "assistant" }} {{ .Content }}</s>{{ end }}{{ end }}'
 )
 
+# One paragraph, or a line for each message.
 _VICUNA = (
     '{{ range .Messages }}{{ if eq .Role "system" }}{{ .Content }} {{ else if eq .Role "user" }}USER: {{ .Content }} '
     '{{ else if eq .Role "assistant" }}ASSISTANT: {{ .Content }}</s>{{ end }}{{ end }}ASSISTANT:'
+)
+_VICUNA_LINES = (
+    '{{ range .Messages }}{{ if eq .Role "system" }}{{ .Content }}\n\n{{ else if eq .Role "user" }}'
+    'USER: {{ .Content }}\n{{ else if eq .Role "assistant" }}ASSISTANT: {{ .Content }}</s>\n{{ end }}{{ end }}'
+    "ASSISTANT:"
 )
 
 _STARCODER_2 = (
@@ -108,6 +115,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("llama2-chat", ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"), _LLAMA_2),
     Family("mistral-instruct", _MISTRAL_STOP, _MISTRAL_1),
     Family("mistral-instruct", _MISTRAL_STOP, _MISTRAL_2),
+    Family("mistral-instruct", _MISTRAL_STOP, _MISTRAL_2_SPACED),
     Family("mistral-instruct", _MISTRAL_STOP, _MISTRAL_3),
     Family("gemma-instruct", ("<start_of_turn>", "<end_of_turn>"), _gemma(" ")),
     Family("gemma3-instruct", ("<end_of_turn>",), _gemma("\n\n")),
@@ -118,6 +126,7 @@ FAMILIES: tuple[Family, ...] = (
         _labelled("<|system|>\n", "<|user|>\n", "<|assistant|>\n", "</s>\n"),
     ),
     Family("vicuna", ("USER:", "ASSISTANT:"), _VICUNA),
+    Family("vicuna", ("USER:", "ASSISTANT:"), _VICUNA_LINES),
     Family("openchat", ("<|end_of_turn|>",), _OPENCHAT),
     Family("command-r", ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>"), _COMMAND_R),
     Family(

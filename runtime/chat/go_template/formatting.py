@@ -14,7 +14,7 @@ MAX_WIDTH = 10_000  # of a field, and of a number's precision
 PLAIN = Spec()
 
 _CONVERSION = re.compile(
-    r"%(?P<flags>[+\-# 0]*)(?:(?P<width_at>\[\d+\])?(?P<star>\*)|(?P<width>\d+))?"
+    r"%(?P<flags>[+\-# 0]*)(?:(?P<width_at>\[\d+\])?(?:(?P<star>\*)|(?P<width>\d+)))?"
     r"(?P<point>\.(?:(?P<precision_at>\[\d+\])?(?P<precision_star>\*)|(?P<precision>\d*)))?"
     r"(?P<at>\[[^\]]*\])?(?P<verb>.)?",
     re.DOTALL,
@@ -111,7 +111,7 @@ def _converted(match: re.Match[str], args: _Arguments) -> Iterator[str]:
         yield "%!(NOVERB)"
     elif verb == "%":
         yield "%"
-    elif not args.move(match["at"]):
+    elif (match["width"] and match["width_at"]) or not args.move(match["at"]):
         yield f"%!{verb}(BADINDEX)"
     elif not (taken := args.take()):
         yield f"%!{verb}(MISSING)"
