@@ -27,6 +27,7 @@ from gristmill.runtime.errors import (
     cut,
 )
 
+from .error_shapes import error_body
 from .output import JSON_CONTENT_TYPE, to_json
 from .store.errors import ModelNotFound
 
@@ -91,10 +92,14 @@ def status_of(error: Exception) -> int:
 
 
 def error_text(error: Exception) -> str:
-    """The text for the client: one line. An error that is not ours is logged, and its text stays here."""
+    """The text for the client: one line. What is no fault of the client's is logged; the text of an error that is not
+    ours stays there.
+    """
     if not isinstance(error, GristmillError):
         log.error("unexpected error", exc_info=error)
         return "internal error, see the server's log"
+    if status_of(error) == 500:
+        log.error("%s: %s", type(error).__name__, error)
     if isinstance(error, InvalidFile | UnsupportedModel):
         return one_line(f"unable to load model: {error}")
     if isinstance(error, TemplateError):
@@ -113,11 +118,11 @@ def shown(text: str) -> str:
     return cut(text)[1:-1]
 
 
-def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE) -> web.Response:
-    """``{"error": ...}`` with its status."""
-    response = web.Response(
-        body=to_json({"error": error_text(error)}), status=status_of(error), headers={"Content-Type": content_type}
-    )
+def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE, *, path: str = "") -> web.Response:
+    """An error with its status, in the shape of the route ``path``."""
+    status = status_of(error)
+    body = to_json(error_body(path, status, error_text(error)))
+    response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if isinstance(error, ServerBusy):
         response.headers["Retry-After"] = "1"
     if isinstance(error, BodyTimeout | BodyTooLarge | UnknownCoding):

@@ -21,6 +21,7 @@ from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
+from .counters import TokenWatch
 from .errors import shown
 from .manager import Lease
 from .memory import Demand, demand, draft_bytes
@@ -160,6 +161,7 @@ class Run:
         sampling = sampling_options(  # refused before anything is loaded
             self.options, self.body, grammar, has_draft=self.target.model.draft_path is not None
         )
+        watch = TokenWatch(self.service.metrics, self.target.model.name.short, self.started_ns)
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
             while True:
@@ -167,6 +169,7 @@ class Run:
                 try:
                     async with contextlib.aclosing(answer):
                         async for event in answer:
+                            watch.see(event)
                             if isinstance(event, Piece):
                                 self.output_ids += event.tokens
                             yield event, lease.load_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,8 +17,10 @@ from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.grammar.checker import GrammarChecker
 
 from .body import BodyBudget, read_json, refuse_codings
+from .counters import Metrics
 from .errors import Forbidden, NotFound, shown
 from .manager import Manager
+from .readiness import Readiness
 from .schema import decode_hook
 from .settings import Settings
 from .store import Store, StoredModel
@@ -43,10 +46,18 @@ class Service:
     """Lives as long as the server."""
 
     def __init__(
-        self, settings: Settings, store: Store, manager: Manager, renderer: Renderer, grammars: GrammarChecker
+        self,
+        settings: Settings,
+        store: Store,
+        manager: Manager,
+        renderer: Renderer,
+        grammars: GrammarChecker,
+        metrics: Metrics,
     ):
         self.settings, self.store, self.manager = settings, store, manager
-        self.renderer, self.grammars = renderer, grammars
+        self.renderer, self.grammars, self.metrics = renderer, grammars, metrics
+        self.readiness = Readiness(manager, store.root)
+        self.started_at = time.monotonic()
         self.bodies = BodyBudget()
         self._guards: dict[str, TextGuard] = {}
 

@@ -39,7 +39,7 @@ async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
         try:
             first = await anext(lines, None)
         except GristmillError as error:
-            return error_response(error, "application/json")
+            return error_response(error, "application/json", path=request.path)
         response = web.StreamResponse(headers=_NDJSON)
         try:
             await response.prepare(request)

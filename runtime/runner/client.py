@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, named
 from ..params import Sampling
+from ..request_id import REQUEST_ID
 from .launch import Launched, Launcher, end, launch
 from .messages import (
     Abort,
@@ -102,8 +104,10 @@ class Runner:
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
-        ids = context or []
-        return self._ask(lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate))
+        ids, name = context or [], REQUEST_ID.get()
+        return self._ask(
+            lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate, name=name)
+        )
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.
@@ -121,7 +125,8 @@ class Runner:
         the process dies, and GristmillError when the model fails.
         """
         values: list[str | list[int]] = list(inputs)
-        async with contextlib.aclosing(self._ask(lambda i: Embed(id=i, inputs=values, truncate=truncate))) as answers:
+        message = partial(Embed, inputs=values, truncate=truncate, name=REQUEST_ID.get())
+        async with contextlib.aclosing(self._ask(lambda i: message(id=i))) as answers:
             embedded: Embedded = await anext(answers)
             return embedded
 

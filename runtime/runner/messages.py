@@ -65,7 +65,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
 
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
     control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
-    prompt that does not fit loses its middle, else it fails with ``PromptTooLong``.
+    prompt that does not fit loses its middle, else it fails with ``PromptTooLong``. ``name`` is what logs call it.
     """
 
     id: int
@@ -73,6 +73,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     sampling: Sampling
     context: list[int] = []
     truncate: bool = False
+    name: str = ""
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, tag="count"):
@@ -92,12 +93,14 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, tag="counted"):
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
     """Vectors of texts, or of lists of token ids. Answered by ``Embedded`` or ``Failed``; ``Abort`` works, too.
 
-    ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``.
+    ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``. ``name`` is what
+    logs call it.
     """
 
     id: int
     inputs: list[str | list[int]]
     truncate: bool = False
+    name: str = ""
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, tag="embedded"):

@@ -10,7 +10,7 @@ from gristmill.runtime.errors import PromptTooLong, RunnerStopped
 from gristmill.runtime.events import Finished, Piece, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
-from gristmill.runtime.runner.messages import Load, Progress, Ready
+from gristmill.runtime.runner.messages import Load, Progress, Ready, Stats
 
 
 class FakeRunner:
@@ -33,6 +33,7 @@ class FakeRunner:
         self.alive, self.closed, self.aborted = True, False, 0
         self.hangs = False
         self.running = self.waiting = self.steps = 0
+        self.figures: dict[str, int] = {}
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.died = asyncio.Event()
         self.process = SimpleNamespace(pid=0)
@@ -71,10 +72,10 @@ class FakeRunner:
         """As if every character were a token."""
         return len(text)
 
-    async def ping(self, timeout_s: float = 10.0) -> SimpleNamespace:
+    async def ping(self, timeout_s: float = 10.0) -> Stats:
         if self.hangs or not self.alive:
             raise RunnerStopped("model runner does not answer")
-        return SimpleNamespace(running=self.running, waiting=self.waiting, steps=self.steps)
+        return Stats(memory_bytes=1000, running=self.running, waiting=self.waiting, steps=self.steps, **self.figures)
 
     async def close(self) -> None:
         self.alive, self.closed = False, True
