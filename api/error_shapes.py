@@ -7,9 +7,10 @@ everything else   {"error": ...}
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
+
+from .request_ids import current_request_id
 
 __all__ = ["error_body"]
 
@@ -31,8 +32,7 @@ def error_body(path: str, status: int, text: str) -> dict[str, Any]:
     """What the body of an error answer says on the route ``path``, before it becomes JSON."""
     if _is_below(path, "/v1/messages"):
         kind = _ANTHROPIC_TYPES.get(status, "api_error")
-        request_id = f"req_{secrets.token_hex(12)}"
-        return {"type": "error", "error": {"type": kind, "message": text}, "request_id": request_id}
+        return {"type": "error", "error": {"type": kind, "message": text}, "request_id": current_request_id()}
     if _is_below(path, "/v1"):
         kind = _OPENAI_TYPES.get(status, "api_error")
         return {"error": {"message": text, "type": kind, "param": None, "code": None}}

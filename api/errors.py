@@ -92,10 +92,14 @@ def status_of(error: Exception) -> int:
 
 
 def error_text(error: Exception) -> str:
-    """The text for the client: one line. An error that is not ours is logged, and its text stays here."""
+    """The text for the client: one line. What is no fault of the client's is logged; the text of an error that is not
+    ours stays there.
+    """
     if not isinstance(error, GristmillError):
         log.error("unexpected error", exc_info=error)
         return "internal error, see the server's log"
+    if status_of(error) == 500:
+        log.error("%s: %s", type(error).__name__, error)
     if isinstance(error, InvalidFile | UnsupportedModel):
         return one_line(f"unable to load model: {error}")
     if isinstance(error, TemplateError):

@@ -19,16 +19,22 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, embed, generate, library, rerank, tokens
+from . import blobs, chat, embed, generate, health, library, rerank, tokens
+from .access import METRICS_PATH, check_keys
 from .anthropic import handlers as anthropic
 from .body import BODY_BYTES
+from .counters import Metrics
 from .error_shapes import error_body
 from .errors import error_response
+from .keys import load_keys
+from .listen import listening, warn_about_exposure
 from .manager import Manager, StartRunner
+from .metrics import get_metrics, measure, note_first_byte
 from .openai import handlers as openai
 from .openai.responses import responses
 from .openapi.document import openapi
 from .output import json_response
+from .request_ids import add_request_id, with_request_id
 from .security import add_cors_headers, check_host, check_origin
 from .service import SERVICE, Service
 from .settings import Settings
@@ -46,6 +52,9 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/", library.root),
         web.get("/openapi.json", openapi),
+        web.get("/api/health", health.health),
+        web.get("/api/health/ready", health.ready),
+        web.get(METRICS_PATH, get_metrics),
         web.get("/api/version", library.version),
         web.get("/api/status", library.status),
         web.get("/api/tags", library.tags),
@@ -78,20 +87,25 @@ def routes() -> list[web.RouteDef]:
 
 
 def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> web.Application:
-    """The application; ``start_runner`` lets tests bring runners of their own."""
-    app = web.Application(
-        middlewares=[log_requests, check_host(settings.host), check_origin(settings.origins), answer_errors],
-    )
+    """The application; ``start_runner`` lets tests bring runners of their own.
+
+    Raises InvalidRequest for an origin that is none, and for API keys that cannot be used.
+    """
+    metrics, keys = Metrics(), load_keys(settings)
+    guards = [check_host(settings.host), check_origin(settings.origins), check_keys(keys, settings.metrics)]
+    app = web.Application(middlewares=[with_request_id, measure(metrics), log_requests, *guards, answer_errors])
     app.add_routes(routes())
-    app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte(metrics)])
+    warn_about_exposure(settings, has_keys=bool(keys))
 
     async def service(app: web.Application) -> AsyncIterator[None]:
         store = Store(settings.models, keep_unused=settings.noprune)
         await asyncio.to_thread(store.prune)
         launcher = Launcher(keep_spare=settings.spare_runner and start_runner is None)
-        manager = Manager(settings, start_runner or partial(Runner.start, launcher=launcher))
+        start = start_runner or partial(Runner.start, launcher=launcher)
+        manager = Manager(settings, start, on_load=metrics.loaded)
         renderer, grammars = Renderer(), GrammarChecker()
-        app[SERVICE] = Service(settings, store, manager, renderer, grammars)
+        app[SERVICE] = Service(settings, store, manager, renderer, grammars, metrics)
         yield
         await launcher.close()
         await manager.close()
@@ -148,7 +162,7 @@ def _redirect(request: web.Request) -> web.Response | None:
 def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once connections are accepted. Returns the exit code.
 
-    Raises OSError when the address cannot be used, InvalidRequest for an origin that is none.
+    Raises OSError when the address cannot be used, InvalidRequest for settings that cannot be.
     """
     asyncio.run(serve(settings, ready or (lambda: None)))
     return 0
@@ -185,13 +199,12 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, _stop_or_leave, stop)
     try:
-        site = web.TCPSite(runner, settings.host or None, settings.port)
-        await site.start()
-        log.info("listening on %s", site.name)
-        ready()
-        await stop.wait()
-        log.info("stopping")
-        await site.stop()
-        await _finish(app[SERVICE].manager)
+        async with listening(runner, settings) as site:
+            log.info("listening on %s", site.name)
+            ready()
+            await stop.wait()
+            log.info("stopping")
+            await site.stop()
+            await _finish(app[SERVICE].manager)
     finally:
         await runner.cleanup()

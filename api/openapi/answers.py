@@ -104,6 +104,18 @@ class Ps(Struct, kw_only=True):
     models: list[Loaded]
 
 
+class Health(Struct, kw_only=True):
+    """``uptime`` in seconds."""
+
+    status: str
+    uptime: float
+
+
+class Readiness(Struct, kw_only=True):
+    status: str
+    reasons: list[str] = []
+
+
 class Version(Struct, kw_only=True):
     version: str
 

@@ -43,6 +43,9 @@ _anthropic = partial(Operation, error=answers.AnthropicError)
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/"): Operation("Whether a server is there", answer=str, errors=()),
+    ("GET", "/api/health"): Operation("Whether the service answers", answer=answers.Health, errors=()),
+    ("GET", "/api/health/ready"): Operation("Whether it can work", answer=answers.Readiness, errors=(503,)),
+    ("GET", "/metrics"): Operation("Figures for Prometheus", answer=str, errors=(403,)),
     ("GET", "/api/version"): Operation("The version of Ollama whose API this is", answer=answers.Version, errors=()),
     ("GET", "/api/status"): Operation("That there is no cloud", answer=answers.Status, errors=()),
     ("GET", "/api/tags"): Operation("All models, newest first", answer=answers.Tags, errors=(500,)),

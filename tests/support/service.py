@@ -73,6 +73,7 @@ def running_service(store: Path, **settings: str) -> Iterator[Service]:
         "OLLAMA_MODELS": str(store),
         "GRISTMILL_BACKEND": "reference",
         "GRISTMILL_SPARE_RUNNER": "0",
+        "GRISTMILL_CONFIG": os.devnull,
         **settings,
     }
     log = store.parent / f"serve-{port}.log"
