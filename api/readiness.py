@@ -79,6 +79,7 @@ class Readiness:
             if process is not None and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+                await process.wait()
         return [f"a process that was to do nothing ended with status {status}"] if status else []
 
 

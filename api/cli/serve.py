@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import signal
 import sys
@@ -14,10 +12,10 @@ from dataclasses import replace
 from gristmill.runtime.errors import GristmillError
 
 from ..host import UNIX
-from ..request_ids import RequestIdFilter
 from ..settings import Settings
 from . import machine
 from .address import Address, read_settings
+from .log import configure_log
 
 
 def serve(arguments: Namespace) -> int:
@@ -53,34 +51,6 @@ def _url(settings: Settings) -> str:
         return str(address)
     plain = str(replace(address, scheme="http"))
     return f"https://{plain}" if settings.tls_cert else f"http://{plain}"
-
-
-def configure_log(debug: int) -> None:
-    """Logs to standard error, from INFO on, or everything with ``debug``."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueFormatter())
-    handler.addFilter(RequestIdFilter())
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
-
-
-class KeyValueFormatter(logging.Formatter):
-    """``time=... level=INFO source=manager:12 request=req_... msg="..."``: always one line, control characters escaped.
-
-    ``request`` is there in lines that are about one.
-    """
-
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03d"
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        message = json.dumps(text, ensure_ascii=False)
-        source = f"{record.module}:{record.lineno}"
-        request_id = getattr(record, "request_id", "")
-        request = f" request={request_id}" if request_id else ""
-        return f"time={self.formatTime(record)} level={record.levelname} source={source}{request} msg={message}"
 
 
 def _stop_when_stdin_closes() -> None:
