@@ -16,9 +16,9 @@ from .errors import NotFound
 from .loaded import Loaded
 from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
-from .service import SERVICE, Service, read_request, required, single_quoted
+from .service import SERVICE, Service, Target, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
-from .store.show import details, model_info, modelfile_text, parameters_text, template_in_use, tensor_list
+from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
 from .stream import send_last, send_lines
 
 Line = dict[str, Any]
@@ -44,26 +44,23 @@ async def status(request: web.Request) -> web.Response:
 async def tags(request: web.Request) -> web.Response:
     """GET /api/tags: all models, newest first."""
     service = request.app[SERVICE]
-    return json_response({"models": await asyncio.to_thread(_tags, service)})
-
-
-def _tags(service: Service) -> list[Line]:
     listed = []
-    for model in service.store.list():
+    for model in await asyncio.to_thread(service.store.list):
         try:
-            listed.append(_tag(model))
+            listed.append(await _tag(service, model))
         except ModelError as error:
             log.warning("%s is left out of the list: %s", model.name.short, error)
-    return listed
+    return json_response({"models": listed})
 
 
-def _tag(model: StoredModel) -> Line:
+async def _tag(service: Service, model: StoredModel) -> Line:
     about, more = details(model), {}
+    capabilities: list[str] = []
     if about["format"] == "gguf":
-        facts = model.facts()
+        facts = await service.facts(model)
+        capabilities = list(facts.capabilities)
         more = {"context_length": facts.context_length, "embedding_length": facts.embedding_length}
         about |= {key: value for key, value in more.items() if value}
-    capabilities = list(model.facts().capabilities) if more else []
     return {
         "name": model.name.short,
         "model": model.name.short,
@@ -109,21 +106,21 @@ async def show(request: web.Request) -> web.Response:
     body = await read_request(request, ShowRequest)
     sent = required(body.model_name)
     target = await service.find(sent, lambda sent: single_quoted(Name.parse(sent).short))
-    answer = await asyncio.to_thread(_show, target.model, body)
+    answer = await asyncio.to_thread(_show, target, body)
     if request.headers.get("User-Agent", "").startswith(COPILOT):
         answer["model_info"]["general.basename"] = sent
     return json_response(answer)
 
 
-def _show(model: StoredModel, body: ShowRequest) -> dict[str, Any]:
-    facts = model.facts()
+def _show(target: Target, body: ShowRequest) -> dict[str, Any]:
+    model, facts = target.model, target.facts
     system = body.system or model.system
     messages = [{"role": m.get("role", ""), "content": m.get("content", "")} for m in model.messages]
     optional = {
         "license": model.license,
         "modelfile": modelfile_text(model, body.options, body.system or None),
         "parameters": parameters_text(model.params),
-        "template": template_in_use(model),
+        "template": target.template.source or NO_TEMPLATE,
         "system": system,
     }
     tail = {
@@ -155,6 +152,8 @@ async def copy(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /api/create: a new model, from another or from uploaded files; progress as it goes."""
     body = await read_request(request, CreateRequest)
+    if body.template:
+        await request.app[SERVICE].renderer.inspect_go(body.template)  # raises TemplateError for one that is none
     lines = create_model(request.app[SERVICE].store, body)
     return await send_lines(request, lines) if body.stream else await send_last(lines)
 

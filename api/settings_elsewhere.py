@@ -28,7 +28,6 @@ _WITHOUT_EFFECT = (
     ("OLLAMA_LLM_LIBRARY", "Library that computes", "use GRISTMILL_BACKEND and GRISTMILL_CPU_LEVEL"),
     ("OLLAMA_IGPU_ENABLE", "Use integrated GPUs", _NO_GPU),
     ("OLLAMA_VULKAN", "Use Vulkan", _NO_GPU),
-    ("OLLAMA_GO_TEMPLATE", "Which template engine renders", "the template inside the model file decides"),
     ("OLLAMA_DEBUG_LOG_REQUESTS", "Keep the bodies of requests", "bodies of requests are never written to disk"),
     ("OLLAMA_MAX_TRANSFER_STREAMS", "Streams of one transfer", "it is for the models of Ollama's MLX engine"),
     ("OLLAMA_EDITOR", "Editor of the prompt", "the prompt edits its lines itself"),
