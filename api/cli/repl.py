@@ -89,7 +89,8 @@ class Repl:
         except KeyboardInterrupt:
             pass
         finally:
-            print("\n")
+            if display.has_shown or reply.final:
+                print("\n")
         if reply.text or reply.tool_calls:
             self._conversation.add_turn(message, reply.message())
         if self._view.verbose and reply.final:

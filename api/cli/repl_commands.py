@@ -7,7 +7,7 @@ from typing import Any
 
 from gristmill.runtime.errors import GristmillError
 
-from . import answer, models, show
+from . import answer, human, models, show
 from .abilities import Abilities
 from .client import Client, ServerError
 from .conversation import Conversation
@@ -161,5 +161,11 @@ class Commands:
         if self._conversation.options:
             say("User defined parameters:")
             for name, value in self._conversation.options.items():
-                say(f"  {name:<30} {', '.join(value) if isinstance(value, list) else value}")
+                say(f"  {name:<30} {_value_text(value)}")
             say()
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return human.go_number(value) if isinstance(value, float) else str(value)

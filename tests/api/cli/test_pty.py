@@ -1,6 +1,7 @@
 """The whole command on a terminal: a real one, as far as the command can tell."""
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -32,7 +33,9 @@ class Terminal:
         """Reads until ``text`` has come behind position ``after``; returns the position behind it."""
         deadline = time.monotonic() + TIMEOUT_S
         while (at := self.seen.find(text, after)) < 0:
-            assert time.monotonic() < deadline, self.seen
+            left_s = deadline - time.monotonic()
+            assert left_s > 0, self.seen
+            assert select.select([self._ours], [], [], left_s)[0], self.seen
             self.seen += os.read(self._ours, 4096).decode(errors="replace")
         return at + len(text)
 

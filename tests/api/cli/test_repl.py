@@ -170,10 +170,13 @@ def test_show_prints_the_models_texts(chat, server):
         "free\nFROM x\nBe kind.\n\n{{ .Prompt }}\n"
     )
     assert chat("/show info")[0].startswith("  Capabilities\n    completion    \n\n")
-    assert chat("/set parameter top_k 7", "/show parameters")[0] == (
-        "Set parameter 'top_k' to '7'\n"
+    assert chat("/set parameter temperature 0.0", "/set parameter stop a b", "/show parameters")[0] == (
+        "Set parameter 'temperature' to '0.0'\n"
+        "Set parameter 'stop' to 'a, b'\n"
         'Model defined parameters:\n  stop  "a"\n  top_k 5\n\n'
-        "User defined parameters:\n  top_k                          7\n\n"
+        "User defined parameters:\n"
+        "  temperature                    0\n"
+        "  stop                           a, b\n\n"
     )
 
 
@@ -344,3 +347,8 @@ def test_tool_calls_are_shown_and_remembered(chat, server):
     server.pieces = [{"tool_calls": calls}]
     assert chat("hi", "and?")[0] == 'Tool call: now(zone="UTC")\n\n' * 2
     assert server.bodies("/api/chat")[1]["messages"][1] == {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def test_an_answer_that_never_began_leaves_no_empty_lines(chat, server):
+    server.pieces, server.error = [], "out of memory"
+    assert chat("hi") == ("", "Error: out of memory\n")
