@@ -85,7 +85,7 @@ class Repl:
         chunks = answer.stream(self._client, "/api/chat", self._conversation.request(message))
         display = Display(sys.stdout, wrap=self._view.word_wrap, hides_thinking=self._view.hides_thinking)
         try:
-            answer.print_stream(chunks, answer.chatted, display, reply, spinner("reading the prompt"))
+            answer.print_stream(chunks, answer.chatted, display, reply, spinner("reading prompt"))
         except KeyboardInterrupt:
             pass
         finally:

@@ -81,6 +81,20 @@ def test_what_is_typed_during_an_answer_is_the_next_message(server):
     assert [body["messages"][-1]["content"] for body in server.bodies("/api/chat")] == ["first", "second"]
 
 
+def test_ctrl_g_opens_the_editor(server, monkeypatch):
+    monkeypatch.setenv("OLLAMA_EDITOR", """sh -c 'printf " edited" >> "$0"'""")
+    terminal = Terminal("run", "smollm2")
+    at = terminal.wait_for("Send a message (/? for help)")
+    terminal.type("half\x07")
+    at = terminal.wait_for("half edited", at)
+    terminal.type("\r")
+    at = terminal.wait_for("Hello world.", at)
+    terminal.wait_for(">>> ", at)
+    terminal.type("/bye\r")
+    assert terminal.end() == 0
+    assert server.bodies("/api/chat")[0]["messages"] == [{"role": "user", "content": "half edited"}]
+
+
 def test_a_continued_message_has_its_prompt_and_hint(server):
     terminal = Terminal("run", "smollm2")
     at = terminal.wait_for("Send a message (/? for help)")
