@@ -14,6 +14,7 @@ from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 from .create import create_model
 from .errors import NotFound
 from .loaded import Loaded
+from .ollama_version import OLLAMA_VERSION
 from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
 from .service import SERVICE, Service, Target, read_request, required, single_quoted
@@ -24,8 +25,6 @@ from .stream import send_last, send_lines
 Line = dict[str, Any]
 log = logging.getLogger(__name__)
 
-# The version of Ollama whose API this is: clients compare it before they use newer parts.
-OLLAMA_VERSION = "0.33.0"
 COPILOT = "GitHubCopilotChat/"
 
 
