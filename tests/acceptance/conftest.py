@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from aiohttp import web
+from support.clerk import Clerks
 from support.fake_runner import FakeRunners
 from support.models import smollm2_path
 from support.qwen import TEMPLATE
@@ -33,9 +34,8 @@ def smollm2(tmp_path_factory):
 class Scripted:
     """A server on a thread of its own. The model ``scripted`` has tools and thinking, and says what ``says`` got."""
 
-    def __init__(self, folder, gguf):
-        self._folder, self._gguf = folder, gguf
-        self.runners = FakeRunners()
+    def __init__(self, folder, gguf, runners):
+        self._folder, self._gguf, self.runners = folder, gguf, runners
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -83,6 +83,15 @@ class Scripted:
 @pytest.fixture(scope="session")
 def scripted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripted")
-    server = Scripted(folder / "models", write_tiny_model(folder / "m.gguf", chat_template=TEMPLATE))
+    server = Scripted(folder / "models", write_tiny_model(folder / "m.gguf", chat_template=TEMPLATE), FakeRunners())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def clerk(tmp_path_factory):
+    """The same, with a model that answers by rules."""
+    folder = tmp_path_factory.mktemp("clerk")
+    server = Scripted(folder / "models", write_tiny_model(folder / "m.gguf", chat_template=TEMPLATE), Clerks())
     yield server
     server.close()

@@ -3,6 +3,8 @@
 import pytest
 from support.qwen import CALL
 
+from gristmill.runtime.tokenizer import GUARD
+
 anthropic = pytest.importorskip("anthropic")
 
 WEATHER = {
@@ -88,7 +90,7 @@ def test_a_tools_result_goes_back(script):
     result = {"type": "tool_result", "tool_use_id": called.content[0].id, "content": [{"type": "text", "text": "sun"}]}
     turns = [*ASK, {"role": "assistant", "content": called.content}, {"role": "user", "content": [result]}]
     assert script.messages.create(messages=turns, **asked).content[0].text == "sunny"
-    assert '<tool_call>weather {"city": "Ulm"}' in script.seen().replace("\x1a", "")
+    assert '<tool_call>weather {"city": "Ulm"}' in script.seen().replace(GUARD, "")
 
 
 def test_any_tool_makes_a_call_certain(script):

@@ -6,6 +6,8 @@ import pytest
 from support.qwen import CALL, TEMPLATE
 from support.tiny_model import write_tiny_model
 
+from gristmill.runtime.tokenizer import GUARD
+
 WEATHER = {
     "type": "function",
     "function": {
@@ -93,7 +95,7 @@ async def test_a_tools_answer_goes_back_to_the_model(qwen):
         {"role": "tool", "content": "sunny", "tool_name": "weather", "tool_call_id": "call_1"},
     ]
     await qwen("<think></think>fine", messages=messages, tools=[WEATHER])
-    prompt = qwen.api.runners.last.prompts[-1][0].replace("\x1a", "")
+    prompt = qwen.api.runners.last.prompts[-1][0].replace(GUARD, "")
     assert '<tool_call>weather {"city": "Ulm"}</tool_call>' in prompt
     assert "sunny" in prompt
 

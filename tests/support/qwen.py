@@ -4,7 +4,7 @@ TEMPLATE = """\
 {%- if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools>
 {%- endif %}
 {%- for message in messages %}
-<|im_start|>{{ message.role }}
+<|im_start|>{{ message.role }}{{ '\\n' }}
 {%- if message.tool_calls %}{% for call in message.tool_calls %}
 <tool_call>{{ call.function.name }} {{ call.function.arguments | tojson }}</tool_call>{% endfor %}{% endif %}
 {{ message.content }}<|im_end|>
