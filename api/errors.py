@@ -15,6 +15,8 @@ GristmillError
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -39,6 +41,7 @@ __all__ = [
     "UnknownCoding",
     "error_response",
     "error_text",
+    "native_error",
     "shown",
     "status_of",
 ]
@@ -113,11 +116,18 @@ def shown(text: str) -> str:
     return cut(text)[1:-1]
 
 
-def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE) -> web.Response:
-    """``{"error": ...}`` with its status."""
-    response = web.Response(
-        body=to_json({"error": error_text(error)}), status=status_of(error), headers={"Content-Type": content_type}
-    )
+def native_error(status: int, text: str) -> dict[str, Any]:
+    """The body of an error in Ollama's own API."""
+    return {"error": text}
+
+
+def error_response(
+    error: Exception, content_type: str = JSON_CONTENT_TYPE, shape: Callable[[int, str], Any] = native_error
+) -> web.Response:
+    """The error in the ``shape`` of the API that was asked, with its status."""
+    status = status_of(error)
+    body = to_json(shape(status, error_text(error)))
+    response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if isinstance(error, ServerBusy):
         response.headers["Retry-After"] = "1"
     if isinstance(error, BodyTimeout | BodyTooLarge | UnknownCoding):

@@ -44,17 +44,19 @@ async def status(request: web.Request) -> web.Response:
 async def tags(request: web.Request) -> web.Response:
     """GET /api/tags: all models, newest first."""
     service = request.app[SERVICE]
-    return json_response({"models": await asyncio.to_thread(_tags, service)})
+    found = await asyncio.to_thread(listed, service)
+    return json_response({"models": [line for _, line in found]})
 
 
-def _tags(service: Service) -> list[Line]:
-    listed = []
+def listed(service: Service) -> list[tuple[StoredModel, Line]]:
+    """All models that can be read, newest first, each with its line of /api/tags."""
+    found = []
     for model in service.store.list():
         try:
-            listed.append(_tag(model))
+            found.append((model, _tag(model)))
         except ModelError as error:
             log.warning("%s is left out of the list: %s", model.name.short, error)
-    return listed
+    return found
 
 
 def _tag(model: StoredModel) -> Line:

@@ -21,8 +21,10 @@ from gristmill.runtime.runner.launch import Launcher
 
 from . import blobs, chat, embed, generate, library, rerank, tokens
 from .body import BODY_BYTES
-from .errors import error_response
+from .errors import error_response, native_error
 from .manager import Manager, StartRunner
+from .openai import handlers as openai
+from .openai.errors import is_openai_path, openai_error
 from .openapi.document import openapi
 from .output import json_response
 from .security import add_cors_headers, check_host, check_origin
@@ -53,6 +55,11 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/chat", chat.chat),
         web.post("/api/embed", embed.embed),
         web.post("/api/embeddings", embed.embeddings),
+        web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/v1/completions", openai.completions),
+        web.post("/v1/embeddings", openai.embeddings),
+        web.get("/v1/models", openai.models),
+        web.get("/v1/models/{model:.+}", openai.model),
         web.post("/api/rerank", rerank.rerank),
         web.post("/v1/rerank", rerank.rerank),
         web.post("/api/tokenize", tokens.tokenize),
@@ -106,6 +113,7 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Exceptions become answers; aiohttp's own pages for unknown paths and methods become Ollama's texts."""
+    shape = openai_error if is_openai_path(request.path) else native_error
     try:
         return await handler(request)
     except web.HTTPNotFound:
@@ -113,11 +121,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPMethodNotAllowed as error:
         return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
     except web.HTTPException as error:
-        return json_response({"error": error.reason.lower()}, error.status)
+        return json_response(shape(error.status, error.reason.lower()), error.status)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        return error_response(error)
+        return error_response(error, shape=shape)
     finally:
         request.app[SERVICE].bodies.give_back(request.get(BODY_BYTES, 0))
 

@@ -135,7 +135,7 @@ async def test_no_tool_is_offered_with_none(qwen):
 
 
 async def test_a_call_that_cannot_be_read_ends_the_stream_with_an_error(qwen):
-    await qwen.api.create("named", **{"from_": "qwen", "parser": "qwen3"})
+    await qwen.api.create("named", from_="qwen", parser="qwen3")
     lines = [line async for line in _raw(qwen, "text ", "<tool_call>{no}</tool_call>")]
     assert lines[0]["message"]["content"] == "text"
     assert lines[-1]["error"].startswith("error parsing tool call")
@@ -165,7 +165,7 @@ async def test_raw_text_stays_as_it_is(qwen):
 
 
 async def test_a_renderer_that_nobody_knows_is_our_fault(qwen):
-    await qwen.api.create("odd", **{"from_": "qwen", "renderer": "abacus"})
+    await qwen.api.create("odd", from_="qwen", renderer="abacus")
     status, text = await qwen.api.error("/api/chat", {"model": "odd", "messages": ASK, "stream": False})
     assert (status, text) == (500, 'unknown renderer "abacus"')
 

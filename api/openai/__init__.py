@@ -1,0 +1,1 @@
+"""OpenAI's API: pure translation to native requests, and from native lines."""
