@@ -15,8 +15,6 @@ GristmillError
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -29,6 +27,7 @@ from gristmill.runtime.errors import (
     cut,
 )
 
+from .error_shapes import error_body
 from .output import JSON_CONTENT_TYPE, to_json
 from .store.errors import ModelNotFound
 
@@ -41,7 +40,6 @@ __all__ = [
     "UnknownCoding",
     "error_response",
     "error_text",
-    "native_error",
     "shown",
     "status_of",
 ]
@@ -94,10 +92,14 @@ def status_of(error: Exception) -> int:
 
 
 def error_text(error: Exception) -> str:
-    """The text for the client: one line. An error that is not ours is logged, and its text stays here."""
+    """The text for the client: one line. What is no fault of the client's is logged; the text of an error that is not
+    ours stays there.
+    """
     if not isinstance(error, GristmillError):
         log.error("unexpected error", exc_info=error)
         return "internal error, see the server's log"
+    if status_of(error) == 500:
+        log.error("%s: %s", type(error).__name__, error)
     if isinstance(error, InvalidFile | UnsupportedModel):
         return one_line(f"unable to load model: {error}")
     if isinstance(error, TemplateError):
@@ -116,17 +118,10 @@ def shown(text: str) -> str:
     return cut(text)[1:-1]
 
 
-def native_error(status: int, text: str) -> dict[str, Any]:
-    """The body of an error in Ollama's own API."""
-    return {"error": text}
-
-
-def error_response(
-    error: Exception, content_type: str = JSON_CONTENT_TYPE, shape: Callable[[int, str], Any] = native_error
-) -> web.Response:
-    """The error in the ``shape`` of the API that was asked, with its status."""
+def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE, *, path: str = "") -> web.Response:
+    """An error with its status, in the shape of the route ``path``."""
     status = status_of(error)
-    body = to_json(shape(status, error_text(error)))
+    body = to_json(error_body(path, status, error_text(error)))
     response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if isinstance(error, ServerBusy):
         response.headers["Retry-After"] = "1"

@@ -22,6 +22,7 @@ from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
 
+from .counters import TokenWatch
 from .errors import shown
 from .lease import leased
 from .manager import Lease
@@ -157,6 +158,7 @@ class Run:
         )
         if n_done and sampling.max_tokens > 0:
             sampling = msgspec.structs.replace(sampling, max_tokens=max(1, sampling.max_tokens - n_done))
+        watch = TokenWatch(self.service.metrics, self.target.model.name.short, self.started_ns)
         truncate = self.body.truncate and shorten is None
         async with self.lease() as lease:
             while True:
@@ -166,6 +168,7 @@ class Run:
                 try:
                     async with contextlib.aclosing(answer):
                         async for event in answer:
+                            watch.see(event)
                             if isinstance(event, Piece):
                                 self.output_ids += event.tokens
                             yield event, lease.load_ns

@@ -49,7 +49,10 @@ class Lease:
 
 
 class Manager:
-    """``start_runner`` is ``Runner.start``, or a test's own; ``available`` says how many bytes of memory are free."""
+    """``start_runner`` is ``Runner.start``, or a test's own; ``available`` says how many bytes of memory are free.
+
+    ``on_load`` is told the name of each model that has been loaded, and the seconds it took.
+    """
 
     def __init__(
         self,
@@ -57,10 +60,11 @@ class Manager:
         start_runner: StartRunner,
         *,
         available: Callable[[], int | None] = available_bytes,
+        on_load: Callable[[str, float], None] = lambda name, seconds: None,
     ):
         self.settings = settings
         self.limit = settings.max_loaded_models or AUTOMATIC_LIMIT
-        self._start_runner = start_runner
+        self._start_runner, self._on_load = start_runner, on_load
         self._models: dict[Path, Loaded] = {}
         self._loads: dict[Path, Loading] = {}
         self._one_by_one = asyncio.Lock()
@@ -80,6 +84,11 @@ class Manager:
     def n_pending(self) -> int:
         """Requests that wait: for a model to be loaded, or for a place in it."""
         return self._n_pending
+
+    @property
+    def is_stopping(self) -> bool:
+        """No more requests are taken."""
+        return self._closing
 
     def seconds_left(self, model: Loaded) -> float:
         """Until it is unloaded; for a busy model as if it became idle now."""
@@ -315,6 +324,7 @@ class Manager:
         if not model.options.num_ctx:
             model.options = replace(model.options, num_ctx=ready.n_ctx)
         model.expires_at = time.monotonic() + model.keep_alive_s
+        self._on_load(model.name, seconds)
         log.info("loaded %s: %s, %.0f MB, %.2f s", model.name, ready.backend, ready.memory_bytes / 1e6, seconds)
         self._upkeep.notify()
         return model

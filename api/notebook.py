@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .settings import Settings
+from . import config_file
+from .settings import SETTINGS, Settings
 from .store import Store
 
 if TYPE_CHECKING:
@@ -36,4 +37,5 @@ def _path(model: str | os.PathLike[str]) -> Path:
     path = Path(model)
     if path.exists():
         return path
-    return Store(Settings.from_env(os.environ).models).find(os.fspath(model)).model_path
+    settings = Settings.of(config_file.load(SETTINGS, os.environ).readings, os.environ)
+    return Store(settings.models).find(os.fspath(model)).model_path

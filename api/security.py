@@ -15,6 +15,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
+from .host import is_loopback
+
 # RFC 1918 and RFC 4193. Python's ``is_private`` means more: documentation and benchmark networks, too.
 PRIVATE_NETWORKS = [
     ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
@@ -77,7 +79,7 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
 
 def check_host(bound_to: str) -> Middleware:
     """Middleware: 403 for foreign Host headers, while the server is bound to a loopback address."""
-    guarded = _is_loopback(bound_to)
+    guarded = is_loopback(bound_to)
     own_name = socket.gethostname().lower()
 
     @web.middleware
@@ -104,10 +106,3 @@ def is_local_host(header: str, own_name: str) -> bool:
         return False
     private = any(address in network for network in PRIVATE_NETWORKS if network.version == address.version)
     return private or address.is_loopback or address.is_unspecified
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

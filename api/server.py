@@ -19,14 +19,22 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, embed, generate, library, rerank, tokens
+from . import blobs, chat, embed, generate, health, library, rerank, tokens
+from .access import METRICS_PATH, check_keys
+from .anthropic import handlers as anthropic
 from .body import BODY_BYTES
-from .errors import error_response, native_error
+from .counters import Metrics
+from .error_shapes import error_body
+from .errors import error_response
+from .keys import load_keys
+from .listen import listening, warn_about_exposure
 from .manager import Manager, StartRunner
+from .metrics import get_metrics, measure, note_first_byte
 from .openai import handlers as openai
-from .openai.errors import is_openai_path, openai_error
+from .openai.responses import responses
 from .openapi.document import openapi
 from .output import json_response
+from .request_ids import add_request_id, with_request_id
 from .security import add_cors_headers, check_host, check_origin
 from .service import SERVICE, Service
 from .settings import Settings
@@ -44,6 +52,9 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/", library.root),
         web.get("/openapi.json", openapi),
+        web.get("/api/health", health.health),
+        web.get("/api/health/ready", health.ready),
+        web.get(METRICS_PATH, get_metrics),
         web.get("/api/version", library.version),
         web.get("/api/status", library.status),
         web.get("/api/tags", library.tags),
@@ -55,17 +66,20 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/chat", chat.chat),
         web.post("/api/embed", embed.embed),
         web.post("/api/embeddings", embed.embeddings),
-        web.post("/v1/chat/completions", openai.chat_completions),
-        web.post("/v1/completions", openai.completions),
-        web.post("/v1/embeddings", openai.embeddings),
-        web.get("/v1/models", openai.models),
-        web.get("/v1/models/{model:.+}", openai.model),
         web.post("/api/rerank", rerank.rerank),
         web.post("/v1/rerank", rerank.rerank),
         web.post("/api/tokenize", tokens.tokenize),
         web.post("/v1/tokenize", tokens.tokenize),
         web.post("/api/detokenize", tokens.detokenize),
         web.post("/v1/detokenize", tokens.detokenize),
+        web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/v1/completions", openai.completions),
+        web.post("/v1/embeddings", openai.embeddings),
+        web.get("/v1/models", openai.models),
+        web.get("/v1/models/{model:.+}", openai.model),
+        web.post("/v1/responses", responses),
+        web.post("/v1/messages", anthropic.messages),
+        web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),
@@ -73,20 +87,25 @@ def routes() -> list[web.RouteDef]:
 
 
 def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> web.Application:
-    """The application; ``start_runner`` lets tests bring runners of their own."""
-    app = web.Application(
-        middlewares=[log_requests, check_host(settings.host), check_origin(settings.origins), answer_errors],
-    )
+    """The application; ``start_runner`` lets tests bring runners of their own.
+
+    Raises InvalidRequest for an origin that is none, and for API keys that cannot be used.
+    """
+    metrics, keys = Metrics(), load_keys(settings)
+    guards = [check_host(settings.host), check_origin(settings.origins), check_keys(keys, settings.metrics)]
+    app = web.Application(middlewares=[with_request_id, measure(metrics), log_requests, *guards, answer_errors])
     app.add_routes(routes())
-    app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte(metrics)])
+    warn_about_exposure(settings, has_keys=bool(keys))
 
     async def service(app: web.Application) -> AsyncIterator[None]:
         store = Store(settings.models, keep_unused=settings.noprune)
         await asyncio.to_thread(store.prune)
         launcher = Launcher(keep_spare=settings.spare_runner and start_runner is None)
-        manager = Manager(settings, start_runner or partial(Runner.start, launcher=launcher))
+        start = start_runner or partial(Runner.start, launcher=launcher)
+        manager = Manager(settings, start, on_load=metrics.loaded)
         renderer, grammars = Renderer(), GrammarChecker()
-        app[SERVICE] = Service(settings, store, manager, renderer, grammars)
+        app[SERVICE] = Service(settings, store, manager, renderer, grammars, metrics)
         yield
         await launcher.close()
         await manager.close()
@@ -113,7 +132,6 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Exceptions become answers; aiohttp's own pages for unknown paths and methods become Ollama's texts."""
-    shape = openai_error if is_openai_path(request.path) else native_error
     try:
         return await handler(request)
     except web.HTTPNotFound:
@@ -121,11 +139,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPMethodNotAllowed as error:
         return web.Response(status=405, text="405 method not allowed", headers={"Allow": error.headers["Allow"]})
     except web.HTTPException as error:
-        return json_response(shape(error.status, error.reason.lower()), error.status)
+        return json_response(error_body(request.path, error.status, error.reason.lower()), error.status)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        return error_response(error, shape=shape)
+        return error_response(error, path=request.path)
     finally:
         request.app[SERVICE].bodies.give_back(request.get(BODY_BYTES, 0))
 
@@ -144,7 +162,7 @@ def _redirect(request: web.Request) -> web.Response | None:
 def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once connections are accepted. Returns the exit code.
 
-    Raises OSError when the address cannot be used, InvalidRequest for an origin that is none.
+    Raises OSError when the address cannot be used, InvalidRequest for settings that cannot be.
     """
     asyncio.run(serve(settings, ready or (lambda: None)))
     return 0
@@ -181,13 +199,12 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, _stop_or_leave, stop)
     try:
-        site = web.TCPSite(runner, settings.host or None, settings.port)
-        await site.start()
-        log.info("listening on %s", site.name)
-        ready()
-        await stop.wait()
-        log.info("stopping")
-        await site.stop()
-        await _finish(app[SERVICE].manager)
+        async with listening(runner, settings) as site:
+            log.info("listening on %s", site.name)
+            ready()
+            await stop.wait()
+            log.info("stopping")
+            await site.stop()
+            await _finish(app[SERVICE].manager)
     finally:
         await runner.cleanup()

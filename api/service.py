@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.grammar.checker import GrammarChecker
 
 from .body import BodyBudget, read_json, refuse_codings
+from .counters import Metrics
 from .errors import Forbidden, NotFound, shown
 from .manager import Manager
+from .readiness import Readiness
 from .schema import decode_hook
 from .settings import Settings
 from .store import Store, StoredModel
@@ -46,10 +49,18 @@ class Service:
     """Lives as long as the server."""
 
     def __init__(
-        self, settings: Settings, store: Store, manager: Manager, renderer: Renderer, grammars: GrammarChecker
+        self,
+        settings: Settings,
+        store: Store,
+        manager: Manager,
+        renderer: Renderer,
+        grammars: GrammarChecker,
+        metrics: Metrics,
     ):
         self.settings, self.store, self.manager = settings, store, manager
-        self.renderer, self.grammars = renderer, grammars
+        self.renderer, self.grammars, self.metrics = renderer, grammars, metrics
+        self.readiness = Readiness(manager, store.root)
+        self.started_at = time.monotonic()
         self.bodies = BodyBudget()
         self._found: set[str] = set()
         self._guards: dict[Path, TextGuard] = {}

@@ -1,62 +1,96 @@
-"""Settings of the server and the command line, from the environment, with Ollama's names and rules.
+"""Settings of the server and the command line, with Ollama's names and rules. A new setting is one row here.
 
-Knows what the values mean, not who uses them. The environment is read here and nowhere else, once, at the edge.
+Knows what the values mean, not who uses them. Where they come from: ``readings`` and ``config_file``.
 """
 
 from __future__ import annotations
 
-import ipaddress
+# ruff: noqa: RUF009 - what _row returns is a dataclass field
 import logging
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self
 
-from gristmill.runtime.errors import InvalidRequest, cut
-
-from .durations import FOREVER, parse_duration
+from .durations import FOREVER
+from .host import parse_host
 from .memory import KV_BYTES
+from .readings import Reading, read_all
+from .setting import AUTO_FLAG, FLAG, LEVEL, LIST, PATH, SECRET, TEXT, WORD, Kind, Setting, choice, count, duration
+from .settings_elsewhere import ELSEWHERE
 
-__all__ = ["Settings"]
+__all__ = ["SETTINGS", "Settings"]
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+_ROW = "row"
 AUTOMATIC_SLOTS = 16
 AUTOMATIC_CONTEXTS = 4
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+HOST = Setting(
+    "OLLAMA_HOST",
+    Kind("address", parse_host),
+    "127.0.0.1:11434",
+    "Address of the server, or unix:///path of a socket",
+    ("scheme", "host", "port", "path", "socket"),
+)
+
+
+def _row(name: str, kind: Kind, default: str, meaning: str, *, client: bool = False, secret: bool = False) -> Any:
+    """A field of ``Settings``, with its row; ``default`` is the text that stands for its default."""
+    row = Setting(name, kind, default, meaning, client=client, secret=secret)
+    value = kind.parse(default) if default else kind.empty
+    return field(default=value, repr=not secret, metadata={_ROW: row})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What can be set from outside. Times are seconds; ``FOREVER`` (inf) is no limit, 0 in a count is automatic.
 
-    ``host`` is empty where all interfaces are meant. ``scheme`` and ``path`` matter to clients only. ``origins``
-    are allowed in addition to the built-in ones. ``debug`` is 0, 1 (debug) or 2 (trace). ``spare_runner`` keeps
-    a process with torch ready for the next model.
+    ``host`` is empty where all interfaces are meant. ``scheme`` and ``path`` matter to clients only. ``socket`` is the
+    file of a Unix socket, else empty. ``origins`` are allowed in addition to the built-in ones. ``debug`` is 0, 1
+    (debug) or 2 (trace). ``metrics`` is None where it depends on who asks.
     """
 
     scheme: str = "http"
     host: str = "127.0.0.1"
     port: int = 11434
     path: str = ""
-    models: Path = Path("~/.ollama/models")
-    origins: tuple[str, ...] = ()
-    keep_alive_s: float = 300.0
-    load_timeout_s: float = 300.0
-    max_loaded_models: int = 0
-    num_parallel: int = 0
-    max_queue: int = 512
-    context_length: int = 0
-    kv_cache_type: str = "f16"
-    noprune: bool = False
-    nohistory: bool = False
-    debug: int = 0
-    backend: str = "auto"
-    spare_runner: bool = True
+    socket: str = ""
+    models: Path = _row("OLLAMA_MODELS", PATH, "~/.ollama/models", "Folder of the models")
+    origins: tuple[str, ...] = _row("OLLAMA_ORIGINS", LIST, "", "Extra allowed origins, separated by commas")
+    keep_alive_s: float = _row("OLLAMA_KEEP_ALIVE", duration(), "5m", "How long idle models stay loaded, -1 for ever")
+    load_timeout_s: float = _row(
+        "OLLAMA_LOAD_TIMEOUT", duration(zero=FOREVER), "5m", "How long a load may make no progress, 0 without limit"
+    )
+    max_loaded_models: int = _row("OLLAMA_MAX_LOADED_MODELS", count(), "0", "Most models loaded at once, 0 is 3")
+    num_parallel: int = _row(
+        "OLLAMA_NUM_PARALLEL", count(), "0", "Most requests a model works on at once, 0 is 16 that share 4 contexts"
+    )
+    max_queue: int = _row("OLLAMA_MAX_QUEUE", count(zero=512), "512", "Most requests waiting for models")
+    context_length: int = _row(
+        "OLLAMA_CONTEXT_LENGTH", count(), "0", "Context length where a request names none, 0 is 4096"
+    )
+    kv_cache_type: str = _row("OLLAMA_KV_CACHE_TYPE", choice(*KV_BYTES), "f16", "Type of the KV cache")
+    noprune: bool = _row("OLLAMA_NOPRUNE", FLAG, "0", "Do not remove unused blobs at start")
+    nohistory: bool = _row("OLLAMA_NOHISTORY", FLAG, "0", "Do not keep the prompt's history", client=True)
+    debug: int = _row("OLLAMA_DEBUG", LEVEL, "0", "Show more in the log")
+    backend: str = _row("GRISTMILL_BACKEND", WORD, "auto", "What computes: auto, cpu, reference, reference-bf16")
+    spare_runner: bool = _row(
+        "GRISTMILL_SPARE_RUNNER", FLAG, "1", "Keep a process ready for the next model; it takes about 230 MB"
+    )
+    api_keys: str = _row(
+        "GRISTMILL_API_KEYS", TEXT, "", "Keys that clients must have one of, separated by commas", secret=True
+    )
+    api_keys_file: Path | None = _row("GRISTMILL_API_KEYS_FILE", PATH, "", "File with one such key on each line")
+    api_key: str = _row("GRISTMILL_API_KEY", SECRET, "", "The key that client commands send", client=True, secret=True)
+    tls_cert: Path | None = _row("GRISTMILL_TLS_CERT", PATH, "", "Certificate chain (PEM): the server speaks HTTPS")
+    tls_key: Path | None = _row("GRISTMILL_TLS_KEY", PATH, "", "Its private key, if not in the same file")
+    tls_ca: Path | None = _row(
+        "GRISTMILL_TLS_CA", PATH, "", "Authority (PEM) that client commands trust as well", client=True
+    )
+    metrics: bool | None = _row(
+        "GRISTMILL_METRICS", AUTO_FLAG, "auto", "GET /metrics: 1 for everyone, 0 for nobody, auto for local clients"
+    )
 
     @property
     def n_slots(self) -> int:
@@ -73,116 +107,32 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """``OLLAMA_*``, and ``GRISTMILL_*`` for what is ours alone. A bad value is warned about and not used."""
-        reader = _Reader(env)
-        scheme, host, port, path = _parse_host(reader.text("OLLAMA_HOST"))
-        return cls(
-            scheme=scheme,
-            host=host,
-            port=port,
-            path=path,
-            models=_expand(reader.text("OLLAMA_MODELS") or "~/.ollama/models", env),
-            origins=tuple(o for o in map(str.strip, reader.text("OLLAMA_ORIGINS").split(",")) if o),
-            keep_alive_s=reader.seconds("OLLAMA_KEEP_ALIVE", cls.keep_alive_s, zero=0.0),
-            load_timeout_s=reader.seconds("OLLAMA_LOAD_TIMEOUT", cls.load_timeout_s, zero=FOREVER),
-            max_loaded_models=reader.count("OLLAMA_MAX_LOADED_MODELS", cls.max_loaded_models),
-            num_parallel=reader.count("OLLAMA_NUM_PARALLEL", cls.num_parallel),
-            max_queue=reader.count("OLLAMA_MAX_QUEUE", cls.max_queue) or cls.max_queue,  # with 0 nothing could load
-            context_length=reader.count("OLLAMA_CONTEXT_LENGTH", cls.context_length),
-            kv_cache_type=reader.choice("OLLAMA_KV_CACHE_TYPE", cls.kv_cache_type, tuple(KV_BYTES)),
-            noprune=reader.flag("OLLAMA_NOPRUNE"),
-            nohistory=reader.flag("OLLAMA_NOHISTORY"),
-            debug=reader.level("OLLAMA_DEBUG"),
-            backend=reader.text("GRISTMILL_BACKEND").lower() or cls.backend,
-            spare_runner=reader.flag("GRISTMILL_SPARE_RUNNER", cls.spare_runner),
-        )
+        """From the environment alone; see ``of``."""
+        return cls.of(read_all(SETTINGS, env), env)
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading], env: Mapping[str, str]) -> Self:
+        """From what was read; ``~`` is the home of ``env``. A bad value is warned about and not used."""
+        values: dict[str, Any] = {}
+        for reading in readings:
+            if reading.problem:
+                _log.warning("%s", reading.problem)
+            values |= reading.values
+        return cls(**{name: _expanded(value, env) for name, value in values.items()})
 
 
-def _expand(text: str, env: Mapping[str, str]) -> Path:
-    """``~`` is the home of this environment, not of the process."""
-    if env.get("HOME") and (text == "~" or text.startswith("~/")):
-        return Path(env["HOME"], text[2:])
-    return Path(text).expanduser()
+def _expanded(value: Any, env: Mapping[str, str]) -> Any:
+    """A path without ``~``; any other value as it is."""
+    if not isinstance(value, Path):
+        return value
+    if value.parts[:1] == ("~",) and env.get("HOME"):
+        return Path(env["HOME"], *value.parts[1:])
+    return value.expanduser()
 
 
-class _Reader:
-    """The environment, value by value."""
-
-    def __init__(self, env: Mapping[str, str]):
-        self._env = env
-
-    def text(self, name: str) -> str:
-        """Without white space and quotes around it; empty where it is not set."""
-        return self._env.get(name, "").strip().strip("\"'")
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """Any text that is no boolean counts as true."""
-        text = self.text(name).lower()
-        return text not in _FALSE if text else default
-
-    def choice(self, name: str, default: str, known: tuple[str, ...]) -> str:
-        text = self.text(name).lower() or default
-        return text if text in known else _warned(name, text, default)
-
-    def count(self, name: str, default: int) -> int:
-        text = self.text(name)
-        if not text:
-            return default
-        if _INTEGER.fullmatch(text) and int(text) >= 0:
-            return int(text)
-        return _warned(name, text, default)
-
-    def seconds(self, name: str, default: float, *, zero: float) -> float:
-        """A duration or bare seconds; negative is forever, and 0 is ``zero``."""
-        text = self.text(name)
-        if not text:
-            return default
-        try:
-            value = parse_duration(text) / 1e9
-        except InvalidRequest:
-            if not _INTEGER.fullmatch(text):
-                return _warned(name, text, default)
-            value = float(text)
-        return FOREVER if value < 0 else value or zero
-
-    def level(self, name: str) -> int:
-        text = self.text(name).lower()
-        if text in _TRUE:
-            return 1
-        return min(int(text), 2) if _INTEGER.fullmatch(text) and int(text) > 0 else 0
+def _table() -> tuple[Setting, ...]:
+    rows = [replace(f.metadata[_ROW], fields=(f.name,)) for f in fields(Settings) if _ROW in f.metadata]
+    return (HOST, *rows, *ELSEWHERE)
 
 
-def _warned(name: str, text: str, default: T) -> T:
-    _log.warning("%s=%s is not valid, using %s", name, cut(text), "forever" if default == math.inf else default)
-    return default
-
-
-def _parse_host(text: str) -> tuple[str, str, int, str]:
-    """(scheme, host, port, path) of ``[scheme://][host][:port][/path]``; IPv6 with or without brackets."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "http", text
-    default_port = _DEFAULT_PORTS.get(scheme, 11434) if separator else 11434
-    address, slash, path = rest.partition("/")
-    host, port_text = _split_port(address)
-    if port_text is None:
-        return scheme, host or "127.0.0.1", default_port, slash + path.rstrip("/") if path else ""
-    port = default_port
-    if _INTEGER.fullmatch(port_text) and 0 <= int(port_text) <= 65535:
-        port = int(port_text)
-    else:
-        _warned("port of OLLAMA_HOST", port_text, default_port)
-    return scheme, host, port, slash + path.rstrip("/") if path else ""
-
-
-def _split_port(address: str) -> tuple[str, str | None]:
-    """Host without brackets, and the port's text, or None where there is no colon for one."""
-    bare = address.strip("[]")
-    try:
-        return str(ipaddress.ip_address(bare)), None
-    except ValueError:
-        pass
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        return bare, None
-    return host.strip("[]"), port
+SETTINGS: tuple[Setting, ...] = _table()

@@ -48,7 +48,7 @@ async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
     try:
         return await send_frames(request, frames(), _NDJSON, last_frame)
     except GristmillError as error:
-        return error_response(error, "application/json")
+        return error_response(error, "application/json", path=request.path)
 
 
 async def send_frames(

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from gristmill.runtime.errors import GristmillError, cut
 
+from ..settings import SETTINGS
+
 PROGRAM = "gristmill"
 
 
@@ -104,28 +106,12 @@ class Command:
         flags = [a for a in (*self.arguments, HELP) if a.is_flag and not a.hidden]
         lines += ["", "Flags:", *_aligned([(a.usage, a.help) for a in flags])]
         if self.environment:
-            lines += ["", "Environment Variables:", *_aligned([(v, ENVIRONMENT[v]) for v in self.environment])]
+            rows = [(row.name, row.help) for row in SETTINGS if row.name in self.environment]
+            lines += ["", "Environment Variables:", *_aligned(rows)]
         return "\n".join(lines) + "\n"
 
 
-ENVIRONMENT = {
-    "OLLAMA_HOST": "Address of the server (default 127.0.0.1:11434)",
-    "OLLAMA_MODELS": "Folder of the models (default ~/.ollama/models)",
-    "OLLAMA_ORIGINS": "Extra allowed origins, separated by commas",
-    "OLLAMA_KEEP_ALIVE": "How long models stay loaded (default 5m)",
-    "OLLAMA_LOAD_TIMEOUT": "How long a load may make no progress (default 5m)",
-    "OLLAMA_MAX_LOADED_MODELS": "Most models loaded at once",
-    "OLLAMA_NUM_PARALLEL": "Most requests a model works on at once",
-    "OLLAMA_MAX_QUEUE": "Most requests waiting for a model (default 512)",
-    "OLLAMA_CONTEXT_LENGTH": "Context length where a request names none",
-    "OLLAMA_KV_CACHE_TYPE": "Type of the KV cache (default f16)",
-    "OLLAMA_NOPRUNE": "Do not remove unused blobs at start",
-    "OLLAMA_DEBUG": "Show more in the log",
-    "GRISTMILL_BACKEND": "What computes the models (default auto)",
-    "GRISTMILL_SPARE_RUNNER": "Keep a process ready for the next model (default 1; it takes about 230 MB)",
-    "OLLAMA_NOHISTORY": "Do not keep the prompt's history",
-}
-_CLIENT = ("OLLAMA_HOST",)
+_CLIENT = ("OLLAMA_HOST", "GRISTMILL_API_KEY", "GRISTMILL_TLS_CA", "GRISTMILL_CONFIG")
 _MODEL = positional("model", metavar="MODEL")
 _PREFIX = positional("prefix", metavar="PREFIX", nargs="?", default="")
 
@@ -137,7 +123,7 @@ COMMANDS = (
         "serve:serve",
         (switch("--until-stdin-closes", help="", hidden=True),),
         aliases=("start",),
-        environment=tuple(name for name in ENVIRONMENT if name != "OLLAMA_NOHISTORY"),
+        environment=tuple(row.name for row in SETTINGS if not row.client and not row.no_effect),
     ),
     Command(
         "run",
@@ -152,7 +138,7 @@ COMMANDS = (
             switch("--verbose", help="Show timings after each answer"),
             switch("--nowordwrap", help="Do not wrap words at the terminal's width"),
         ),
-        environment=("OLLAMA_HOST", "OLLAMA_MODELS", "OLLAMA_NOHISTORY"),
+        environment=(*_CLIENT, "OLLAMA_MODELS", "OLLAMA_NOHISTORY"),
     ),
     Command(
         "create",
@@ -201,11 +187,19 @@ COMMANDS = (
         environment=_CLIENT,
     ),
     Command(
+        "config",
+        "[flags]",
+        "Show every setting with its value and where it comes from",
+        "config:config",
+        (switch("--json", help="Print JSON"),),
+        environment=("GRISTMILL_CONFIG",),
+    ),
+    Command(
         "doctor",
         "[flags]",
         "Check what this machine offers and what is missing",
         "doctor:doctor",
-        environment=("OLLAMA_HOST", "OLLAMA_MODELS"),
+        environment=(*_CLIENT, "OLLAMA_MODELS"),
     ),
 )
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from gristmill.runtime.errors import GristmillError, cut
 
+from ..settings import Settings
 from .address import Address, read_settings
 
 if TYPE_CHECKING:
@@ -46,8 +48,14 @@ class Client:
     All methods raise NoServer, ForeignServer, ServerError, or GristmillError when the connection breaks.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, key: str = "", tls_ca: Path | None = None) -> None:
         self.address = address
+        self._key, self._tls_ca = key, tls_ca
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """A client of the configured server. Raises GristmillError for an address that is none."""
+        return cls(Address.of(settings), key=settings.api_key, tls_ca=settings.tls_ca)
 
     def is_running(self) -> bool:
         """Whether a server answers. Raises ForeignServer when some other program does."""
@@ -116,7 +124,9 @@ class Client:
         connection = self._connect()
         try:
             connection.sock.settimeout(timeout_s)
-            headers = headers or {"Content-Type": "application/json"}
+            headers = dict(headers or {"Content-Type": "application/json"})
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
             # A server may refuse an upload before it has read it all: its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, self.address.path + path, body, headers)
@@ -134,17 +144,14 @@ class Client:
             connection.close()
 
     def _connect(self) -> HTTPConnection:
-        from http.client import HTTPConnection, HTTPSConnection
+        from .connect import connect
 
-        kind = HTTPSConnection if self.address.scheme == "https" else HTTPConnection
-        connection = kind(self.address.connect_host, self.address.port, timeout=_CONNECT_TIMEOUT_S)
         try:
-            connection.connect()
+            return connect(self.address, self._tls_ca)
         except OSError:
             raise NoServer(
                 f"could not connect to a server at {self.address}, run 'gristmill serve' to start it"
             ) from None
-        return connection
 
     def _checked(self, response: HTTPResponse) -> HTTPResponse:
         """``response``, or its error raised. An error no API would send makes us ask who it is that answers."""
@@ -175,7 +182,7 @@ class Client:
 
 def open_client() -> Client:
     """A client of the configured server; nothing is sent yet."""
-    return Client(Address.of(read_settings()))
+    return Client.of(read_settings())
 
 
 def _lines(response: HTTPResponse) -> Iterator[bytes]:

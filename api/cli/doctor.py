@@ -23,7 +23,7 @@ from gristmill.runtime.errors import GristmillError
 from ..store import Store
 from ..store.default_model import SMOLLM2
 from . import human, machine
-from .address import Address, read_settings
+from .address import read_settings
 from .client import Client
 from .session_server import can_start_at
 
@@ -49,7 +49,7 @@ class Check:
 def doctor(_: Namespace) -> int:
     """Prints the report; status 1 when something is broken."""
     settings = read_settings()
-    client = Client(Address.of(settings))
+    client = Client.of(settings)
     checks = [
         *_versions(),
         *_machine(),

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 
 from . import answer, terminal
-from .address import Address, read_settings
+from .address import read_settings
 from .client import Client
 from .model_source import DEFAULT_MODEL, obtain_model
 from .session_server import running_server
@@ -14,7 +14,7 @@ from .session_server import running_server
 
 def run(arguments: Namespace) -> int:
     settings = read_settings()
-    client = Client(Address.of(settings))
+    client = Client.of(settings)
     prompt = " ".join([*_piped_input(), *arguments.prompt])
     with running_server(client):
         model = obtain_model(client, arguments.model or DEFAULT_MODEL, settings)

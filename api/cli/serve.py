@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import signal
 import sys
 import threading
 from argparse import Namespace
+from dataclasses import replace
 
 from gristmill.runtime.errors import GristmillError
 
+from ..host import UNIX
 from ..settings import Settings
 from . import machine
 from .address import Address, read_settings
+from .log import configure_log
 
 
 def serve(arguments: Namespace) -> int:
     """Raises GristmillError when the address cannot be used."""
     from ..server import run_server
 
+    configure_log(0)  # also for what reading the settings has to say
     settings = read_settings()
     configure_log(settings.debug)
     if arguments.until_stdin_closes:
@@ -29,38 +31,26 @@ def serve(arguments: Namespace) -> int:
         return run_server(settings, ready=lambda: _greet(settings))
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise GristmillError(f"listen tcp {Address.of(settings)}: bind: {reason}") from None
+        place = f"unix {settings.socket}" if settings.socket else f"tcp {Address.of(settings)}"
+        raise GristmillError(f"listen {place}: bind: {reason}") from None
 
 
 def _greet(settings: Settings) -> None:
     n_models = machine.count_models(settings.models)
     processor = machine.processor()
     features = f" ({', '.join(processor.features)})" if processor.features else ""
-    print(f"Listening on http://{Address.of(settings)}", file=sys.stderr)
+    print(f"Listening on {_url(settings)}", file=sys.stderr)
     print(f"Models: {n_models} in {settings.models}", file=sys.stderr)
     print(f"Computing on {machine.cores()} cores: {processor.name}{features}", file=sys.stderr, flush=True)
 
 
-def configure_log(debug: int) -> None:
-    """Logs to standard error, from INFO on, or everything with ``debug``."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueFormatter())
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
-
-
-class KeyValueFormatter(logging.Formatter):
-    """``time=... level=INFO source=manager:12 msg="..."``: always one line, control characters escaped."""
-
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03d"
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        message = json.dumps(text, ensure_ascii=False)
-        source = f"{record.module}:{record.lineno}"
-        return f"time={self.formatTime(record)} level={record.levelname} source={source} msg={message}"
+def _url(settings: Settings) -> str:
+    """Where to reach the server, whatever scheme the settings have for clients."""
+    address = Address.of(settings)
+    if address.scheme == UNIX:
+        return str(address)
+    plain = str(replace(address, scheme="http"))
+    return f"https://{plain}" if settings.tls_cert else f"http://{plain}"
 
 
 def _stop_when_stdin_closes() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gristmill.runtime.errors import GristmillError
 
+from ..host import UNIX
 from . import progress, terminal
 from .address import Address
 from .client import Client, NoServer
@@ -58,6 +59,8 @@ def running_server(client: Client, command: tuple[str, ...] = _COMMAND) -> Itera
 
 def can_start_at(address: Address) -> bool:
     """Whether ``address`` is of this machine, so that a server can listen there."""
+    if address.scheme == UNIX:
+        return os.access(Path(address.socket).parent, os.W_OK | os.X_OK)
     if address.scheme != "http" or address.path:
         return False
     host = address.connect_host

@@ -8,23 +8,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ..openapi.answers import DebugInfo
 
-__all__ = ["ChatCompletion", "ChatCompletionChunk", "Completion", "EmbeddingList", "ErrorBody", "ModelList", "OneModel"]
+__all__ = ["ChatCompletion", "ChatCompletionChunk", "Completion", "EmbeddingList"]
 
 Count = Annotated[int, Meta(ge=0)]
 Reason = str | None
-
-
-class ErrorDetail(Struct, kw_only=True):
-    message: str
-    type: Literal["invalid_request_error", "not_found_error", "api_error"]
-    param: None
-    code: None
-
-
-class ErrorBody(Struct, kw_only=True):
-    """``message`` is one line that names what is wrong, and where it helps, the way out."""
-
-    error: ErrorDetail
 
 
 class CachedTokens(Struct, kw_only=True):
@@ -159,15 +146,3 @@ class EmbeddingList(Struct, kw_only=True):
     data: list[OneEmbedding]
     model: str
     usage: EmbeddingUsage
-
-
-class OneModel(Struct, kw_only=True):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-
-
-class ModelList(Struct, kw_only=True):
-    object: Literal["list"]
-    data: list[OneModel]

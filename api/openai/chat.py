@@ -6,24 +6,13 @@ from typing import Any
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
-from ..errors import shown
-from ..schema import ChatRequest, Level, Think
+from ..schema import ChatRequest
+from .inputs import think_of
 from .messages import native_messages
 from .options import nth_options, run_options
 from .schema import ChatCompletionRequest
 
-__all__ = ["chat_requests", "read_effort", "read_response_format"]
-
-_LEVELS: dict[str, Level] = {
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "max",
-    "ultra": "max",
-    "max": "max",
-}
-_EFFORTS = 'must be "minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
+__all__ = ["chat_requests", "read_response_format"]
 
 
 def chat_requests(body: ChatCompletionRequest) -> list[ChatRequest]:
@@ -32,7 +21,7 @@ def chat_requests(body: ChatCompletionRequest) -> list[ChatRequest]:
         raise InvalidRequest("[] is too short - 'messages'")
     messages = native_messages(body.messages)
     effort = body.reasoning_effort if body.reasoning is None else body.reasoning.effort
-    options, think = _options(body), read_effort(effort)
+    options, think = _options(body), think_of(effort)
     n = 1 if body.debug_render_only else body.n
     return [
         ChatRequest(
@@ -64,17 +53,6 @@ def _stop(given: str | list[Any] | None) -> list[str] | None:
     if given is None or isinstance(given, str):
         return None if given is None else [given]
     return [item for item in given if isinstance(item, str)]
-
-
-def read_effort(effort: str) -> Think | None:
-    """How much to reason. Raises InvalidRequest."""
-    if not effort:
-        return None
-    if effort == "none":
-        return Think(False)
-    if effort not in _LEVELS:
-        raise InvalidRequest(f'invalid reasoning value: "{shown(effort)}" ({_EFFORTS})')
-    return Think(_LEVELS[effort])
 
 
 def read_response_format(given: dict[str, Any]) -> Any:

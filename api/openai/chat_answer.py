@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from ..answer import Line
-from .frames import Head, finish_reason, usage
+from .wire import Head, finish_reason, json_text, usage
 
 __all__ = ["ChatStream", "chat_completion"]
 
@@ -98,8 +96,7 @@ class _StreamedChoice:
 def _call(call: Line) -> dict[str, Any]:
     """Arguments are JSON as text, whole."""
     function = call["function"]
-    arguments = msgspec.json.encode(function["arguments"]).decode()
-    shown = {"name": function["name"], "arguments": arguments}
+    shown = {"name": function["name"], "arguments": json_text(function["arguments"])}
     return {"id": call.get("id", ""), "index": function["index"], "type": "function", "function": shown}
 
 

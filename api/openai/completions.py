@@ -10,10 +10,10 @@ from gristmill.runtime.errors import InvalidRequest
 from ..answer import Line
 from ..inference import MAX_TOP_LOGPROBS
 from ..schema import GenerateRequest
-from .frames import Head, finish_reason, usage
 from .options import go_type, nth_options, run_options
 from .schema import CompletionRequest
 from .token_logprobs import TokenLogprobs
+from .wire import Head, finish_reason, usage
 
 __all__ = ["MAX_CHOICES", "CompletionStream", "completion", "completion_requests"]
 

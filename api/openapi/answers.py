@@ -16,6 +16,44 @@ class Error(Struct, kw_only=True):
     error: str
 
 
+class OpenAIErrorFields(Struct, kw_only=True):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(Struct, kw_only=True):
+    error: OpenAIErrorFields
+
+
+class AnthropicErrorFields(Struct, kw_only=True):
+    type: str
+    message: str
+
+
+class AnthropicError(Struct, kw_only=True):
+    type: str
+    error: AnthropicErrorFields
+    request_id: str
+
+
+class ModelObject(Struct, kw_only=True):
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class ModelList(Struct, kw_only=True):
+    object: str
+    data: list[ModelObject]
+
+
+class InputTokens(Struct, kw_only=True):
+    input_tokens: int
+
+
 class Details(Struct, kw_only=True):
     parent_model: str
     format: str
@@ -64,6 +102,18 @@ class Loaded(Struct, kw_only=True):
 
 class Ps(Struct, kw_only=True):
     models: list[Loaded]
+
+
+class Health(Struct, kw_only=True):
+    """``uptime`` in seconds."""
+
+    status: str
+    uptime: float
+
+
+class Readiness(Struct, kw_only=True):
+    status: str
+    reasons: list[str] = []
 
 
 class Version(Struct, kw_only=True):

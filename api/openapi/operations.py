@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .. import schema
-from ..openai import answers as openai
-from ..openai import schema as openai_schema
+from ..anthropic.request import MessagesRequest
+from ..openai.answers import ChatCompletion, Completion, EmbeddingList
+from ..openai.responses_request import ResponsesRequest
+from ..openai.schema import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from . import answers
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -15,7 +18,7 @@ __all__ = ["OPERATIONS", "Operation"]
 
 @dataclass(frozen=True)
 class Operation:
-    """``stream`` is the content type of a streamed answer; lines of NDJSON are of the type ``answer``, too.
+    """``stream`` is the content type of a streamed answer, lines of NDJSON are of the type ``answer``, too.
 
     ``error`` is the shape of an error.
     ``answer`` None is an empty body, ``str`` plain text. ``body`` None takes none, ``bytes`` raw ones.
@@ -31,10 +34,17 @@ class Operation:
 
 
 NDJSON = "application/x-ndjson"
+
 SSE = "text/event-stream"
+
+_v1 = partial(Operation, error=answers.OpenAIError)
+_anthropic = partial(Operation, error=answers.AnthropicError)
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/"): Operation("Whether a server is there", answer=str, errors=()),
+    ("GET", "/api/health"): Operation("Whether the service answers", answer=answers.Health, errors=()),
+    ("GET", "/api/health/ready"): Operation("Whether it can work", answer=answers.Readiness, errors=(503,)),
+    ("GET", "/metrics"): Operation("Figures for Prometheus", answer=str, errors=(403,)),
     ("GET", "/api/version"): Operation("The version of Ollama whose API this is", answer=answers.Version, errors=()),
     ("GET", "/api/status"): Operation("That there is no cloud", answer=answers.Status, errors=()),
     ("GET", "/api/tags"): Operation("All models, newest first", answer=answers.Tags, errors=(500,)),
@@ -48,36 +58,19 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/api/embed"): Operation("Vectors of texts", schema.EmbedRequest, answers.Vectors),
     ("POST", "/api/embeddings"): Operation("The vector of a text", schema.EmbeddingsRequest, answers.OneVector),
     ("POST", "/api/rerank"): Operation("Documents by relevance", schema.RerankRequest, answers.Ranking),
-    ("POST", "/v1/rerank"): Operation(
-        "Documents by relevance", schema.RerankRequest, answers.Ranking, error=openai.ErrorBody
-    ),
+    ("POST", "/v1/rerank"): _v1("Documents by relevance", schema.RerankRequest, answers.Ranking),
     ("POST", "/api/tokenize"): Operation("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
-    ("POST", "/v1/tokenize"): Operation(
-        "Token ids of a text", schema.TokenizeRequest, answers.Tokens, error=openai.ErrorBody
-    ),
+    ("POST", "/v1/tokenize"): _v1("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
     ("POST", "/api/detokenize"): Operation("Text of token ids", schema.DetokenizeRequest, answers.Text),
-    ("POST", "/v1/detokenize"): Operation(
-        "Text of token ids", schema.DetokenizeRequest, answers.Text, error=openai.ErrorBody
-    ),
-    ("POST", "/v1/chat/completions"): Operation(
-        "Answer a conversation, as OpenAI does",
-        openai_schema.ChatCompletionRequest,
-        openai.ChatCompletion,
-        SSE,
-        openai.ErrorBody,
-    ),
-    ("POST", "/v1/completions"): Operation(
-        "Continue prompts, as OpenAI does", openai_schema.CompletionRequest, openai.Completion, SSE, openai.ErrorBody
-    ),
-    ("POST", "/v1/embeddings"): Operation(
-        "Vectors, as OpenAI has them", openai_schema.EmbeddingRequest, openai.EmbeddingList, error=openai.ErrorBody
-    ),
-    ("GET", "/v1/models"): Operation(
-        "All models, as OpenAI lists them", answer=openai.ModelList, error=openai.ErrorBody, errors=(500,)
-    ),
-    ("GET", "/v1/models/{model:.+}"): Operation(
-        "One model, as OpenAI lists it", answer=openai.OneModel, error=openai.ErrorBody, errors=(400, 404, 500)
-    ),
+    ("POST", "/v1/detokenize"): _v1("Text of token ids", schema.DetokenizeRequest, answers.Text),
+    ("POST", "/v1/chat/completions"): _v1("Answer a conversation", ChatCompletionRequest, ChatCompletion, SSE),
+    ("POST", "/v1/completions"): _v1("Continue a prompt", CompletionRequest, Completion, SSE),
+    ("POST", "/v1/embeddings"): _v1("Vectors of texts", EmbeddingRequest, EmbeddingList),
+    ("POST", "/v1/responses"): _v1("Answer items", ResponsesRequest, dict[str, Any], SSE),
+    ("GET", "/v1/models"): _v1("All models", None, answers.ModelList),
+    ("GET", "/v1/models/{model:.+}"): _v1("One model", None, answers.ModelObject),
+    ("POST", "/v1/messages"): _anthropic("Answer a conversation", MessagesRequest, dict[str, Any], SSE),
+    ("POST", "/v1/messages/count_tokens"): _anthropic("Count a prompt", MessagesRequest, answers.InputTokens),
     ("HEAD", "/api/blobs/{digest}"): Operation("Whether a blob is there", errors=(400, 404)),
     ("POST", "/api/blobs/{digest}"): Operation("Upload a blob", bytes, success=(200, 201), errors=(400, 500)),
     ("GET", "/openapi.json"): Operation("This document", answer=dict[str, Any], errors=()),

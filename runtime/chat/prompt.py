@@ -7,13 +7,15 @@ vocabulary and no request; what the roles are and in which order is left to the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import InvalidRequest, TemplateError
 from .guard import TextGuard
-from .renderer import Renderer
+
+if TYPE_CHECKING:  # the worker makes data with this module, and needs no asyncio
+    from .renderer import Renderer
 
 Message = Mapping[str, Any]
 

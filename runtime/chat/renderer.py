@@ -9,7 +9,9 @@ import msgspec
 
 from ..errors import TemplateError
 from ..killable.host import KillableProcess, NotStarted
-from .wire import Answer, Job, encode_frame
+from .families import Family
+from .go_template.inspect import GoFacts
+from .wire import Answer, GoRequest, Job, ProbeTokens, Task, encode_frame
 
 WORKER = "gristmill.runtime.chat.worker"
 
@@ -32,12 +34,35 @@ class Renderer:
             raise TemplateError(str(error)) from None
 
     async def render(self, source: str, data: Mapping[str, Any]) -> str:
-        """The template's text for ``data`` (JSON-shaped).
+        """The text of a Jinja template for ``data`` (JSON-shaped).
 
         Raises TemplateError if the template fails, runs over a limit, or ``data`` cannot be encoded.
         """
+        return await self._answer("jinja", source, data)
+
+    async def render_go(self, source: str, request: GoRequest) -> str:
+        """The prompt that a Go template makes of ``request``. Raises TemplateError as ``render`` does."""
+        return await self._answer("go", source, request)
+
+    async def inspect_go(self, source: str) -> GoFacts:
+        """What a Go template uses. Raises TemplateError for a source that is none."""
+        return msgspec.json.decode(await self._answer("inspect", source, {}), type=GoFacts)
+
+    async def detect(self, source: str, *, bos_token: str = "", eos_token: str = "") -> Family | None:
+        """The family whose prompts a Jinja template makes, None if there is none such.
+
+        Raises TemplateError where the worker fails.
+        """
+        tokens = ProbeTokens(bos=bos_token, eos=eos_token)
+        return msgspec.json.decode(await self._answer("detect", source, tokens), type=Family | None)
+
+    async def close(self) -> None:
+        """End the worker. A render that is under way finishes first, later ones are refused."""
+        await self._worker.close()
+
+    async def _answer(self, task: Task, source: str, data: object) -> str:
         try:
-            body = await self._worker.ask(self._job(source, data))
+            body = await self._worker.ask(self._job(task, source, data))
         except TimeoutError:
             raise TemplateError(f"template ran longer than {self._timeout_s:g} s") from None
         except (EOFError, OSError):
@@ -49,13 +74,9 @@ class Renderer:
             raise TemplateError(answer.error)
         return answer.text
 
-    async def close(self) -> None:
-        """End the worker. A render that is under way finishes first, later ones are refused."""
-        await self._worker.close()
-
-    def _job(self, source: str, data: Mapping[str, Any]) -> bytes:
+    def _job(self, task: Task, source: str, data: object) -> bytes:
         try:
-            encoded = msgspec.json.encode(data)
-            return encode_frame(Job(source=source, data=msgspec.Raw(encoded), timeout_s=self._timeout_s))
+            encoded = msgspec.Raw(msgspec.json.encode(data))
+            return encode_frame(Job(source=source, data=encoded, timeout_s=self._timeout_s, task=task))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise TemplateError(f"template data cannot be encoded: {error}") from None

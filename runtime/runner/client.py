@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, named
 from ..params import Sampling
+from ..request_id import REQUEST_ID
 from .launch import Launched, Launcher, end, launch
 from .messages import (
     HEADER_BYTES,
@@ -115,10 +117,9 @@ class Runner:
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
-        ids = context or []
-        return self._ask(
-            lambda i: Submit(id=i, prompt=prompt, sampling=sampling, context=ids, truncate=truncate, progress=progress)
-        )
+        message = partial(Submit, prompt=prompt, sampling=sampling, context=context or [], truncate=truncate)
+        name = REQUEST_ID.get()
+        return self._ask(lambda i: message(id=i, progress=progress, name=name))
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.
@@ -153,9 +154,9 @@ class Runner:
         the process dies, and GristmillError when the model fails.
         """
         values: list[str | list[int]] = list(inputs)
-        embedded: Embedded = await self._ask_one(
-            lambda i: Embed(id=i, inputs=values, truncate=truncate, normalize=normalize, query=query)
-        )
+        message = partial(Embed, inputs=values, truncate=truncate, normalize=normalize, query=query)
+        name = REQUEST_ID.get()
+        embedded: Embedded = await self._ask_one(lambda i: message(id=i, name=name))
         return embedded
 
     async def _ask_one(self, message: Callable[[int], ToRunner]) -> Any:

@@ -73,7 +73,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
     control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
     prompt that does not fit loses its middle, else it fails with ``PromptTooLong``. ``progress``: how far the prompt
-    is read is reported by ``Reading``.
+    is read is reported by ``Reading``. ``name`` is what logs call it.
     """
 
     id: int
@@ -82,6 +82,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     context: list[int] = []
     truncate: bool = False
     progress: bool = False
+    name: str = ""
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, tag="count"):
@@ -134,6 +135,7 @@ class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
 
     ``truncate``: what is longer than the context loses its end, else it fails with ``PromptTooLong``. ``normalize``:
     vectors have length 1. With a ``query``, inputs are documents, and a reranking model is shown each beside it.
+    ``name`` is what logs call it.
     """
 
     id: int
@@ -141,6 +143,7 @@ class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
     truncate: bool = False
     normalize: bool = True
     query: str | None = None
+    name: str = ""
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, tag="embedded"):

@@ -204,7 +204,7 @@ class RunnerProcess:
             except InvalidRequest as error:
                 self.connection.send(Failed(id=message.id, error=str(error), kind=type(error).__name__))
             except Exception:
-                log.exception("request %d could not be prepared", message.id)
+                log.exception("request %s could not be prepared", message.name or message.id)
                 self.connection.send(Failed(id=message.id, error="the prompt could not be tokenized"))
         elif isinstance(message, Count | Tokenize | Detokenize):
             self.connection.send(self._in_tokens(message))

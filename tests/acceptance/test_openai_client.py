@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import signal
-import struct
 from pathlib import Path
 
 import pytest
@@ -199,7 +198,7 @@ def test_a_runner_that_dies_is_an_error_in_the_stream(service, client):
     next(stream)
     for pid in service.runner_pids():
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(openai.APIError, match="stopped unexpectedly|unexpectedly stopped"):
+    with pytest.raises(openai.APIError, match="unexpectedly stopped"):
         list(stream)
     assert client.chat.completions.create(**GREEDY).choices[0].message.content
 

@@ -62,5 +62,4 @@ async def test_documents_are_ordered_by_likeness(api, monkeypatch):
     ],
 )
 async def test_what_cannot_be_ranked(api, fields, text):
-    status, error = await api.error("/v1/rerank", {"model": "tiny", **fields})
-    assert (status, error["message"], error["type"]) == (400, text, "invalid_request_error")
+    assert await api.error("/api/rerank", {"model": "tiny", **fields}) == (400, text)

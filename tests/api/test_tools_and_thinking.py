@@ -3,19 +3,9 @@
 import json
 
 import pytest
+from support.qwen import CALL, TEMPLATE
 from support.tiny_model import write_tiny_model
 
-TEMPLATE = """\
-{%- if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools>
-{%- endif %}
-{%- for message in messages %}
-<|im_start|>{{ message.role }}
-{%- if message.tool_calls %}{% for call in message.tool_calls %}
-<tool_call>{{ call.function.name }} {{ call.function.arguments | tojson }}</tool_call>{% endfor %}{% endif %}
-{{ message.content }}<|im_end|>
-{%- endfor %}
-<|im_start|>assistant
-{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"""
 WEATHER = {
     "type": "function",
     "function": {
@@ -24,7 +14,6 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Ulm"}}\n</tool_call>'
 ASK = [{"role": "user", "content": "How is it in Ulm?"}]
 
 

@@ -11,7 +11,7 @@ from gristmill.runtime.errors import PromptTooLong, RunnerStopped
 from gristmill.runtime.events import Finished, Piece, Reading, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
-from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready, Tokenized
+from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready, Stats, Tokenized
 
 
 class FakeRunner:
@@ -35,6 +35,7 @@ class FakeRunner:
         self.alive, self.closed, self.aborted = True, False, 0
         self.hangs = False
         self.running = self.waiting = self.steps = 0
+        self.figures: dict[str, int] = {}
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.embedded: list[tuple[list[str] | list[list[int]], bool]] = []
         self.died = asyncio.Event()
@@ -105,10 +106,10 @@ class FakeRunner:
         vectors = struct.pack("<3f", 0.6, 0.8, 0.0) * len(inputs)
         return Embedded(id=1, dim=3, vectors=vectors, n_tokens=[len(item) for item in inputs])
 
-    async def ping(self, timeout_s: float = 10.0) -> SimpleNamespace:
+    async def ping(self, timeout_s: float = 10.0) -> Stats:
         if self.hangs or not self.alive:
             raise RunnerStopped("model runner does not answer")
-        return SimpleNamespace(running=self.running, waiting=self.waiting, steps=self.steps)
+        return Stats(memory_bytes=1000, running=self.running, waiting=self.waiting, steps=self.steps, **self.figures)
 
     async def close(self) -> None:
         self.alive, self.closed = False, True
@@ -121,6 +122,7 @@ class FakeRunners:
     def __init__(self, *script: object):
         self.script: list[object] = list(script or ["Hel", "lo"])
         self.started: list[FakeRunner] = []
+        self.next_scripts: list[list[object]] = []  # of the next start
         self.load_error: Exception | None = None
         self.load_errors: list[Exception] = []
         self.loading: asyncio.Event | None = None
@@ -136,6 +138,7 @@ class FakeRunners:
         if self.load_errors:
             raise self.load_errors.pop(0)
         self.started.append(FakeRunner(load, self.script))
+        self.last.next_scripts, self.next_scripts = self.next_scripts, []
         return self.started[-1]
 
     @property

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -26,17 +27,23 @@ def free_port() -> int:
 class Service:
     """Talks to the server as any client does."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, store: Path):
-        self.process, self.port, self.store = process, port, store
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, process: subprocess.Popen[bytes], port: int, store: Path, tls_ca: Path | None = None):
+        self.process, self.port, self.store, self.tls_ca = process, port, store, tls_ca
+        self.url = f"{'https' if tls_ca else 'http'}://127.0.0.1:{port}"
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """(status, whole body); ``body`` is bytes, or a value that is sent as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body)
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+        with contextlib.closing(self._connection()) as connection:
             connection.request(method, path, data)
             response = connection.getresponse()
             return response.status, response.read()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls_ca is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        context = ssl.create_default_context(cafile=self.tls_ca)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         status, data = self.request(method, path, body)
@@ -64,8 +71,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(store: Path, **settings: str) -> Iterator[Service]:
-    """A server for the length of the block. It must stop by itself on SIGTERM, with exit code 0."""
+def running_service(store: Path, tls_ca: Path | None = None, **settings: str) -> Iterator[Service]:
+    """A server for the length of the block. It must stop by itself on SIGTERM, with exit code 0.
+
+    With ``tls_ca``, a file of the authority of its certificate, it is spoken to over TLS.
+    """
     port = free_port()
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "GRISTMILL_"))},
@@ -73,13 +83,14 @@ def running_service(store: Path, **settings: str) -> Iterator[Service]:
         "OLLAMA_MODELS": str(store),
         "GRISTMILL_BACKEND": "reference",
         "GRISTMILL_SPARE_RUNNER": "0",
+        "GRISTMILL_CONFIG": os.devnull,
         **settings,
     }
     log = store.parent / f"serve-{port}.log"
     with open(log, "wb") as output:
         command = [sys.executable, "-m", "gristmill", "serve"]
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    service = Service(process, port, store)
+    service = Service(process, port, store, tls_ca)
     try:
         for _ in range(600):
             assert process.poll() is None, log.read_text()

@@ -1,6 +1,7 @@
 """A fake server and the command line pointed at it."""
 
 import io
+import os
 import socket
 
 import pytest
@@ -12,8 +13,9 @@ from gristmill.api.cli import main
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """No test reads or writes the user's own models, history or settings."""
-    for name in ("OLLAMA_NOHISTORY", "OLLAMA_DEBUG", "OLLAMA_KEEP_ALIVE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*os.environ]:
+        if name.startswith(("OLLAMA_", "GRISTMILL_", "XDG_")):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("COLUMNS", "80")

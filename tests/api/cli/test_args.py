@@ -78,5 +78,9 @@ def test_help_of_a_command_to_the_letter():
         "Usage:\n  gristmill list [PREFIX] [flags]\n\n"
         "Aliases:\n  list, ls\n\n"
         "Flags:\n  -h, --help   Show this help\n\n"
-        "Environment Variables:\n  OLLAMA_HOST   Address of the server (default 127.0.0.1:11434)\n"
+        "Environment Variables:\n"
+        "  OLLAMA_HOST         Address of the server, or unix:///path of a socket (default 127.0.0.1:11434)\n"
+        "  GRISTMILL_API_KEY   The key that client commands send\n"
+        "  GRISTMILL_TLS_CA    Authority (PEM) that client commands trust as well\n"
+        "  GRISTMILL_CONFIG    The file of settings (default ~/.config/gristmill/config.toml)\n"
     )

@@ -110,5 +110,5 @@ def test_without_a_server_each_command_says_how_to_start_one(gristmill, free_add
 
 def test_a_bad_setting_is_one_line(gristmill, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", "ftp://localhost")
-    text = 'Error: OLLAMA_HOST has the scheme "ftp", use http or https\n'
+    text = 'Error: OLLAMA_HOST has the scheme "ftp", use http, https or unix\n'
     assert gristmill("list") == (1, "", text)

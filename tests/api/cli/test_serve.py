@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from gristmill.api.cli.serve import KeyValueFormatter
+from gristmill.api.cli.log import KeyValueFormatter
 
 
 @pytest.fixture
@@ -63,3 +63,11 @@ def test_a_traceback_in_the_log_is_one_line_too():
     line = KeyValueFormatter().format(record)
     assert "\n" not in line
     assert "ValueError: no" in line
+
+
+def test_a_very_long_line_loses_its_middle():
+    record = logging.LogRecord("x", logging.ERROR, "/a/b.py", 1, "%s", ("a" * 10**6 + "b",), None)
+    line = KeyValueFormatter().format(record)
+    assert len(line) < 20_000
+    assert "a ... a" in line
+    assert line.endswith('ab"')

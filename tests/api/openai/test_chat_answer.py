@@ -11,7 +11,7 @@ from support.native_lines import call, chat_line, chat_lines, logprob, shuffled
 from gristmill.api.answer import whole_chat
 from gristmill.api.openai.answers import ChatCompletion, ChatCompletionChunk
 from gristmill.api.openai.chat_answer import ChatStream, chat_completion
-from gristmill.api.openai.frames import Head, usage
+from gristmill.api.openai.wire import Head, usage
 
 WHOLE = Head("chatcmpl-1", "chat.completion", 1755770000, "m")
 CHUNK = Head("chatcmpl-1", "chat.completion.chunk", 1755770000, "m")

@@ -9,9 +9,9 @@ from support.native_lines import logprob, read, shuffled, text_line
 from gristmill.api.answer import whole_generate
 from gristmill.api.openai.answers import Completion
 from gristmill.api.openai.completions import CompletionStream, completion, completion_requests
-from gristmill.api.openai.frames import Head
 from gristmill.api.openai.schema import CompletionRequest
 from gristmill.api.openai.token_logprobs import TokenLogprobs
+from gristmill.api.openai.wire import Head
 from gristmill.runtime.errors import InvalidRequest
 
 DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}

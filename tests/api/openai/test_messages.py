@@ -114,7 +114,7 @@ URLS = "image URLs are not currently supported, please use base64 encoded data i
         (picture("data:image/png;base64,\u00e4"), "invalid image input"),
         (audio("x"), "invalid input_audio format"),
         (audio({"format": "wav"}), "invalid input_audio format: missing data"),
-        (audio({"data": "?"}), "invalid input_audio base64 data: only base64 data is allowed"),
+        (audio({"data": "?"}), "invalid input_audio base64 data: illegal base64 data"),
         (audio({"data": "AAAA"}), "input_audio: this version cannot listen; send the words as text"),
         (arguments(""), "invalid tool call arguments"),
         (arguments("[]"), "invalid tool call arguments"),

@@ -1,4 +1,4 @@
-"""What every answer has: its first keys, its usage; and the frames of a stream."""
+"""What OpenAI's objects have in common: their first keys, counts, reasons; and what makes the frames of a stream."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..answer import Line
-from ..output import to_json
+import msgspec
 
-__all__ = ["DONE", "FrameMaker", "Head", "finish_reason", "new_head", "sse", "usage"]
+from ..answer import Line
+
+__all__ = ["DONE", "FrameMaker", "Head", "finish_reason", "json_text", "new_head", "usage"]
 
 DONE = b"data: [DONE]\n\n"
 _FINGERPRINT = "fp_ollama"
@@ -53,9 +54,9 @@ def new_head(prefix: str, kind: str, model: str) -> Head:
     return Head(f"{prefix}-{secrets.randbelow(_MAX_ID)}", kind, int(time.time()), model)
 
 
-def sse(frame: dict[str, Any]) -> bytes:
-    """A server-sent event without a name."""
-    return b"data: " + to_json(frame) + b"\n\n"
+def json_text(value: Any) -> str:
+    """Compact JSON, as arguments of calls are given."""
+    return msgspec.json.encode(value).decode()
 
 
 def finish_reason(line: Line, *, has_calls: bool = False) -> str | None:

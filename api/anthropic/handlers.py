@@ -1,0 +1,63 @@
+"""POST /v1/messages and /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ..answer import whole_chat
+from ..chat import count_chat, start_chat
+from ..error_shapes import error_body
+from ..errors import error_text, status_of
+from ..schema import ChatRequest
+from ..service import SERVICE, Service, single_quoted
+from ..sse import EVENT_HEADERS, event_frame, plain_json, read_body
+from ..stream import Frames, Lines, send_frames
+from .answer import MessageEvents, message
+from .request import MessagesRequest, check, native_request
+
+__all__ = ["count_tokens", "messages"]
+
+
+async def messages(request: web.Request) -> web.StreamResponse:
+    """POST /v1/messages"""
+    body = await read_body(request, MessagesRequest)
+    check(body)
+    service = request.app[SERVICE]
+    native = await _native(service, body)
+    answer = await start_chat(service, native, request.remote or "")
+    if not body.stream or not answer.is_stream:
+        return plain_json(message(body.model, await whole_chat(answer.lines)))
+
+    def last_frame(error: Exception) -> bytes:
+        return event_frame({**error_body(request.path, status_of(error), error_text(error)), "type": "error"})
+
+    events = MessageEvents(body.model, sum(len(item.content) for item in native.messages))
+    return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)
+
+
+async def count_tokens(request: web.Request) -> web.Response:
+    """POST /v1/messages/count_tokens: of the prompt that the request would make. Loads the model."""
+    body = await read_body(request, MessagesRequest)
+    check(body, counts_only=True)
+    service = request.app[SERVICE]
+    n = await count_chat(service, await _native(service, body), request.remote or "")
+    return plain_json({"input_tokens": n})
+
+
+async def _native(service: Service, body: MessagesRequest) -> ChatRequest:
+    target = await service.find(body.model, single_quoted)
+    return native_request(body, can_think="thinking" in target.facts.capabilities)
+
+
+async def _frames(lines: Lines, events: MessageEvents) -> Frames:
+    async with aclosing(lines):
+        started = False
+        async for line in lines:
+            if not started:  # an error before is answered with its status
+                started = True
+                for event in events.start():
+                    yield event_frame(event)
+            for event in events.of(line):
+                yield event_frame(event)

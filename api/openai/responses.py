@@ -1,0 +1,45 @@
+"""POST /v1/responses"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ..answer import whole_chat
+from ..chat import start_chat
+from ..errors import error_text, status_of
+from ..service import SERVICE
+from ..sse import EVENT_HEADERS, event_frame, plain_json, read_body
+from ..stream import Frames, Lines, send_frames
+from .responses_answer import ResponseEvents, response
+from .responses_request import ResponsesRequest, native_request
+
+__all__ = ["responses"]
+
+
+async def responses(request: web.Request) -> web.StreamResponse:
+    """See docs/openai.md."""
+    body = await read_body(request, ResponsesRequest)
+    answer = await start_chat(request.app[SERVICE], native_request(body), request.remote or "")
+    if not body.stream or not answer.is_stream:
+        return plain_json(response(body, await whole_chat(answer.lines)))
+    events = ResponseEvents(body)
+
+    def last_frame(error: Exception) -> bytes:
+        code = "invalid_request" if status_of(error) < 500 else "server_error"
+        return event_frame(events.failed({"code": code, "message": error_text(error)}))
+
+    return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)
+
+
+async def _frames(lines: Lines, events: ResponseEvents) -> Frames:
+    async with aclosing(lines):
+        started = False
+        async for line in lines:
+            if not started:  # an error before is answered with its status
+                started = True
+                for event in events.start():
+                    yield event_frame(event)
+            for event in events.of(line):
+                yield event_frame(event)

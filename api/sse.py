@@ -1,0 +1,43 @@
+"""Server-sent events, as OpenAI's and Anthropic's streams use them, and the whole answers beside them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gristmill.runtime.errors import InvalidRequest
+
+from .output import to_json
+from .service import read_request
+
+__all__ = ["DATA_HEADERS", "EVENT_HEADERS", "data_frame", "event_frame", "plain_json", "read_body"]
+
+DATA_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+EVENT_HEADERS = {**DATA_HEADERS, "Connection": "keep-alive"}
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def data_frame(value: Any) -> bytes:
+    """An event without a name."""
+    return b"data: %s\n\n" % to_json(value)
+
+
+def event_frame(event: dict[str, Any]) -> bytes:
+    """An event with the name that is its ``type``."""
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), to_json(event))
+
+
+def plain_json(value: Any) -> web.Response:
+    """These answers end with a newline."""
+    return web.Response(body=to_json(value) + b"\n", headers={"Content-Type": "application/json"})
+
+
+async def read_body(request: web.Request, kind: type[T]) -> T:
+    """The body as a ``kind``; an empty one is what these APIs' clients know as ``EOF``. Raises InvalidRequest."""
+    try:
+        return await read_request(request, kind)
+    except InvalidRequest as error:
+        raise (InvalidRequest("EOF") if str(error) == "missing request body" else error) from None
