@@ -9,14 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
 from gristmill.runtime.runner.client import Runner
 
 from .answer import Answer, one_line, whole_chat
 from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
-from .reading import check_renderer, parser_of
 from .schema import ChatRequest, Message
 from .service import SERVICE, Service, read_request, required, single_quoted
 from .stream import Lines, send_lines
@@ -72,7 +70,6 @@ async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
         refuse_images(message.images, run.target)
     grammar = await read_format(body, run.service.grammars)
     conversation = _conversation(run, body.messages)
-    check_renderer(run.target)
     prompt = await _render(run, body, choice, conversation)
     if body.debug_render_only:
         yield await run.rendered(prompt, message={"role": "", "content": ""})
@@ -90,7 +87,7 @@ async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
         return shorter
 
     think = check_think(body, run.target)
-    parser = parser_of(run.target, prompt, tools=plain_tools(choice), think=think, messages=conversation)
+    parser = run.target.template.parser_of(prompt, tools=plain_tools(choice), think=think, messages=conversation)
     turn = Turn(run, prompt, parser, grammar, choice, shorten=shorten)
     async with aclosing(turn.deltas()) as deltas:
         async for delta in deltas:
@@ -119,16 +116,14 @@ def _shown(run: Run, delta: Delta) -> Iterator[Line]:
 
 
 async def _render(run: Run, body: ChatRequest, choice: Choice, conversation: Sequence[dict[str, Any]]) -> str:
-    facts = run.target.facts
-    return await render_chat(
+    target = run.target
+    return await target.template.prompt(
         run.service.renderer,
-        facts.chat_template or CHATML_TEMPLATE,
         conversation,
-        guard=run.target.guard,
+        guard=target.guard,
+        facts=target.facts,
         tools=plain_tools(choice),
-        bos_token=facts.bos_token or "",
-        eos_token=facts.eos_token or "",
-        think=check_think(body, run.target),
+        think=check_think(body, target),
     )
 
 

@@ -148,6 +148,8 @@ def _file_layer(store: Store, label: str, digest: Digest) -> Layer:
 def _add_layers(store: Store, base: _Base, recipe: Recipe) -> tuple[list[Layer], list[str]]:
     """All layers of the new model, and a line on each: texts replace those of the base, licenses are added."""
     texts: list[tuple[str, bytes]] = []
+    if recipe.template:
+        texts.append((MediaType.TEMPLATE, recipe.template.encode()))
     if recipe.system:
         texts.append((MediaType.SYSTEM, recipe.system.encode()))
     if recipe.parameters:

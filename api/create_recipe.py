@@ -23,10 +23,6 @@ __all__ = ["Recipe", "read_recipe"]
 
 MAX_FILES = 4096
 _ROLES = ("system", "user", "assistant", "tool")
-_GO_TEMPLATE = (
-    "template: Go templates are not supported by this version; "
-    "leave it out to use the chat template inside the model file"
-)
 _UNSUPPORTED = ("adapters", "quantize", "quantization", "draft_quantize", "remote_host")
 _INFO_TEXTS = {
     "model_family": "model_family",
@@ -48,6 +44,7 @@ class Recipe:
     base: str
     files: Mapping[str, Digest]
     drafts: Mapping[str, Digest]
+    template: str
     system: str
     licenses: tuple[str, ...]
     parameters: Mapping[str, object]
@@ -63,8 +60,6 @@ def read_recipe(request: CreateRequest) -> Recipe:
     for field in _UNSUPPORTED:
         if getattr(request, field):
             raise InvalidRequest(f"{field}: not supported in this version")
-    if request.template:
-        raise InvalidRequest(_GO_TEMPLATE)
     if not request.from_ and not request.files:
         raise InvalidRequest("neither 'from' or 'files' was specified")
     if len(request.draft_files) > 1:
@@ -77,13 +72,14 @@ def read_recipe(request: CreateRequest) -> Recipe:
         base=request.from_,
         files={label: parse_digest(digest) for label, digest in sorted(request.files.items())},
         drafts={label: parse_digest(digest) for label, digest in request.draft_files.items()},
+        template=request.template,
         system=request.system,
         licenses=tuple(text for text in licenses if text),
         parameters=check_parameters(request.parameters),
         messages=tuple(_messages(request)),
         config=_overrides(request),
     )
-    for field in ("system", "licenses", "parameters", "messages"):
+    for field in ("template", "system", "licenses", "parameters", "messages"):
         _check_text(field, getattr(recipe, field))
     return recipe
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
+from gristmill.runtime.chat.go_prompt import render_go_generate
 from gristmill.runtime.chat.output import Call, OutputParser, Passthrough
-from gristmill.runtime.chat.prompt import plain_prompt, render_chat
+from gristmill.runtime.chat.prompt import plain_prompt
 from gristmill.runtime.errors import InvalidRequest
 
 from .answer import Answer, one_line, whole_generate
@@ -17,7 +18,6 @@ from .errors import NotFound
 from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
 from .logprobs import logprob_fields
 from .output import json_response
-from .reading import check_renderer, parser_of
 from .schema import GenerateRequest
 from .service import SERVICE, Service, read_request, single_quoted
 from .stream import Lines, send_lines
@@ -58,8 +58,6 @@ def _check_raw(body: GenerateRequest) -> None:
         raise InvalidRequest("tokens: ids are the whole prompt, without prompt, system, template or suffix beside them")
     if body.raw and (body.template or body.system or body.context):
         raise InvalidRequest("raw mode does not support template, system, or context")
-    if body.template:
-        raise InvalidRequest("template: Go templates are not supported by this version; the model's own one is used")
 
 
 async def _lines(run: Run, body: GenerateRequest) -> Lines:
@@ -67,7 +65,6 @@ async def _lines(run: Run, body: GenerateRequest) -> Lines:
         needs(run.target, "insert")
     refuse_images(body.images, run.target)
     grammar = await read_format(body, run.service.grammars)
-    check_renderer(run.target)
     prompt = await _prompt(run, body)
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
@@ -91,7 +88,8 @@ def _parser(run: Run, body: GenerateRequest, prompt: str) -> OutputParser:
     if body.raw or body.tokens:
         return Passthrough()
     messages = [{"role": "user", "content": body.prompt}]
-    return parser_of(run.target, prompt, tools=(), think=check_think(body, run.target), messages=messages)
+    think = check_think(body, run.target)
+    return run.target.template.parser_of(prompt, tools=(), think=think, messages=messages)
 
 
 def _shown(run: Run, delta: Delta) -> Iterator[Line]:
@@ -104,21 +102,28 @@ def _shown(run: Run, delta: Delta) -> Iterator[Line]:
 
 
 async def _prompt(run: Run, body: GenerateRequest) -> str:
-    prompt, model, facts = body.prompt, run.target.model, run.target.facts
+    """The prompt, as the request's own template makes it, or the model's."""
     if body.raw:
-        return prompt
-    system = body.system or model.system
-    if facts.chat_template is None:
-        return run.target.guard.text(plain_prompt(system, prompt))
+        return body.prompt
+    target, model = run.target, run.target.model
+    system, think = body.system or model.system, check_think(body, target)
+    source = body.template or (target.template.source if target.template.dialect == "go" else "")
+    if source:
+        return await render_go_generate(
+            run.service.renderer,
+            source,
+            prompt=body.prompt,
+            suffix=body.suffix,
+            system=system,
+            history=[] if body.context else model.messages,
+            think=think,
+            guard=target.guard,
+        )
+    if not target.template.source:
+        return target.guard.text(plain_prompt(system, body.prompt))
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     messages += [] if body.context else model.messages
-    messages.append({"role": "user", "content": prompt})
-    return await render_chat(
-        run.service.renderer,
-        facts.chat_template,
-        messages,
-        guard=run.target.guard,
-        bos_token=facts.bos_token or "",
-        eos_token=facts.eos_token or "",
-        think=check_think(body, run.target),
+    messages.append({"role": "user", "content": body.prompt})
+    return await target.template.prompt(
+        run.service.renderer, messages, guard=target.guard, facts=target.facts, think=think
     )

@@ -14,18 +14,17 @@ from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 from .create import create_model
 from .errors import NotFound
 from .loaded import Loaded
+from .ollama_version import OLLAMA_VERSION
 from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
-from .service import SERVICE, Service, read_request, required, single_quoted
+from .service import SERVICE, Service, Target, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
-from .store.show import details, model_info, modelfile_text, parameters_text, template_in_use, tensor_list
+from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
 from .stream import send_last, send_lines
 
 Line = dict[str, Any]
 log = logging.getLogger(__name__)
 
-# The version of Ollama whose API this is: clients compare it before they use newer parts.
-OLLAMA_VERSION = "0.33.0"
 COPILOT = "GitHubCopilotChat/"
 
 
@@ -44,28 +43,28 @@ async def status(request: web.Request) -> web.Response:
 async def tags(request: web.Request) -> web.Response:
     """GET /api/tags: all models, newest first."""
     service = request.app[SERVICE]
-    found = await asyncio.to_thread(listed, service)
-    return json_response({"models": [line for _, line in found]})
+    return json_response({"models": [line for _, line in await listed(service)]})
 
 
-def listed(service: Service) -> list[tuple[StoredModel, Line]]:
+async def listed(service: Service) -> list[tuple[StoredModel, Line]]:
     """All models that can be read, newest first, each with its line of /api/tags."""
     found = []
-    for model in service.store.list():
+    for model in await asyncio.to_thread(service.store.list):
         try:
-            found.append((model, _tag(model)))
+            found.append((model, await _tag(service, model)))
         except ModelError as error:
             log.warning("%s is left out of the list: %s", model.name.short, error)
     return found
 
 
-def _tag(model: StoredModel) -> Line:
+async def _tag(service: Service, model: StoredModel) -> Line:
     about, more = details(model), {}
+    capabilities: list[str] = []
     if about["format"] == "gguf":
-        facts = model.facts()
+        facts = await service.facts(model)
+        capabilities = list(facts.capabilities)
         more = {"context_length": facts.context_length, "embedding_length": facts.embedding_length}
         about |= {key: value for key, value in more.items() if value}
-    capabilities = list(model.facts().capabilities) if more else []
     return {
         "name": model.name.short,
         "model": model.name.short,
@@ -111,21 +110,21 @@ async def show(request: web.Request) -> web.Response:
     body = await read_request(request, ShowRequest)
     sent = required(body.model_name)
     target = await service.find(sent, lambda sent: single_quoted(Name.parse(sent).short))
-    answer = await asyncio.to_thread(_show, target.model, body)
+    answer = await asyncio.to_thread(_show, target, body)
     if request.headers.get("User-Agent", "").startswith(COPILOT):
         answer["model_info"]["general.basename"] = sent
     return json_response(answer)
 
 
-def _show(model: StoredModel, body: ShowRequest) -> dict[str, Any]:
-    facts = model.facts()
+def _show(target: Target, body: ShowRequest) -> dict[str, Any]:
+    model, facts = target.model, target.facts
     system = body.system or model.system
     messages = [{"role": m.get("role", ""), "content": m.get("content", "")} for m in model.messages]
     optional = {
         "license": model.license,
         "modelfile": modelfile_text(model, body.options, body.system or None),
         "parameters": parameters_text(model.params),
-        "template": template_in_use(model),
+        "template": target.template.source or NO_TEMPLATE,
         "system": system,
     }
     tail = {
@@ -157,6 +156,8 @@ async def copy(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /api/create: a new model, from another or from uploaded files; progress as it goes."""
     body = await read_request(request, CreateRequest)
+    if body.template:
+        await request.app[SERVICE].renderer.inspect_go(body.template)  # raises TemplateError for one that is none
     lines = create_model(request.app[SERVICE].store, body)
     return await send_lines(request, lines) if body.stream else await send_last(lines)
 

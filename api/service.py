@@ -28,6 +28,7 @@ from .settings import Settings
 from .store import Store, StoredModel
 from .store.errors import ModelNotFound
 from .store.facts import ModelFacts
+from .templates import ModelTemplate, Templates, with_capabilities
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -43,6 +44,7 @@ class Target:
     model: StoredModel
     facts: ModelFacts
     guard: TextGuard
+    template: ModelTemplate
 
 
 class Service:
@@ -62,6 +64,7 @@ class Service:
         self.readiness = Readiness(manager, store.root)
         self.started_at = time.monotonic()
         self.bodies = BodyBudget()
+        self.templates = Templates(renderer, settings.go_template)
         self._found: set[str] = set()
         self._guards: dict[Path, TextGuard] = {}
         self._guards_lock = threading.Lock()
@@ -76,19 +79,26 @@ class Service:
             raise Forbidden("ollama cloud is disabled: remote model is unavailable")
         try:
             if sent in self._found:  # little but a few stats is left to do: less than the way into a thread and back
-                return self._find(sent)
-            target = await asyncio.to_thread(self._find, sent)
+                model, facts, guard = self._find(sent)
+            else:
+                model, facts, guard = await asyncio.to_thread(self._find, sent)
         except ModelNotFound:
             self._found.discard(sent)
             raise NotFound(not_found(sent)) from None
         if len(self._found) < MAX_FOUND:
             self._found.add(sent)
-        return target
+        template = await self.templates.of(model, facts)
+        return Target(sent, model, with_capabilities(model, facts, template), guard, template)
 
-    def _find(self, sent: str) -> Target:
+    async def facts(self, model: StoredModel) -> ModelFacts:
+        """What is known of a model, with all its capabilities. Raises ModelError for a file that cannot be read."""
+        facts = await asyncio.to_thread(model.facts)
+        return with_capabilities(model, facts, await self.templates.of(model, facts))
+
+    def _find(self, sent: str) -> tuple[StoredModel, ModelFacts, TextGuard]:
         model = self.store.find(stored_name(sent))
         facts = model.facts()
-        return Target(sent, model, facts, self._guard(model.model_path, facts))
+        return model, facts, self._guard(model.model_path, facts)
 
     def _guard(self, path: Path, facts: ModelFacts) -> TextGuard:
         guard = self._guards.get(path)

@@ -48,7 +48,8 @@ class Settings:
 
     ``host`` is empty where all interfaces are meant. ``scheme`` and ``path`` matter to clients only. ``socket`` is the
     file of a Unix socket, else empty. ``origins`` are allowed in addition to the built-in ones. ``debug`` is 0, 1
-    (debug) or 2 (trace). ``metrics`` is None where it depends on who asks.
+    (debug) or 2 (trace). ``metrics`` is None where it depends on who asks,
+    ``go_template`` where it depends on the model.
     """
 
     scheme: str = "http"
@@ -71,6 +72,9 @@ class Settings:
         "OLLAMA_CONTEXT_LENGTH", count(), "0", "Context length where a request names none, 0 is 4096"
     )
     kv_cache_type: str = _row("OLLAMA_KV_CACHE_TYPE", choice(*KV_BYTES), "f16", "Type of the KV cache")
+    go_template: bool | None = _row(
+        "OLLAMA_GO_TEMPLATE", AUTO_FLAG, "auto", "Whether a model's Go template makes prompts; auto: if it does more"
+    )
     noprune: bool = _row("OLLAMA_NOPRUNE", FLAG, "0", "Do not remove unused blobs at start")
     nohistory: bool = _row("OLLAMA_NOHISTORY", FLAG, "0", "Do not keep the prompt's history", client=True)
     debug: int = _row("OLLAMA_DEBUG", LEVEL, "0", "Show more in the log")

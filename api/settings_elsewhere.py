@@ -17,6 +17,7 @@ _NOTHING = "Ollama has given it up, too"
 
 _EXPORTED = (
     Setting("GRISTMILL_CPU_LEVEL", TEXT, "", "Instruction set of the native kernels", exported=True),
+    Setting("OLLAMA_EDITOR", TEXT, "", "Editor for Ctrl+G, else VISUAL, EDITOR or vi", client=True, exported=True),
     Setting("HTTP_PROXY", TEXT, "", "Proxy for downloads", exported=True, secret=True),
     Setting("HTTPS_PROXY", TEXT, "", "Proxy for downloads over HTTPS", exported=True, secret=True),
     Setting("NO_PROXY", TEXT, "", "Hosts that are reached without a proxy", exported=True),
@@ -28,10 +29,8 @@ _WITHOUT_EFFECT = (
     ("OLLAMA_LLM_LIBRARY", "Library that computes", "use GRISTMILL_BACKEND and GRISTMILL_CPU_LEVEL"),
     ("OLLAMA_IGPU_ENABLE", "Use integrated GPUs", _NO_GPU),
     ("OLLAMA_VULKAN", "Use Vulkan", _NO_GPU),
-    ("OLLAMA_GO_TEMPLATE", "Which template engine renders", "the template inside the model file decides"),
     ("OLLAMA_DEBUG_LOG_REQUESTS", "Keep the bodies of requests", "bodies of requests are never written to disk"),
     ("OLLAMA_MAX_TRANSFER_STREAMS", "Streams of one transfer", "it is for the models of Ollama's MLX engine"),
-    ("OLLAMA_EDITOR", "Editor of the prompt", "the prompt edits its lines itself"),
     ("OLLAMA_NO_CLOUD", "Switch the cloud off", _NO_CLOUD),
     ("OLLAMA_REMOTES", "Hosts of remote models", _NO_CLOUD),
     ("OLLAMA_AUTH", "Sign the client's requests", "use GRISTMILL_API_KEYS and GRISTMILL_API_KEY"),

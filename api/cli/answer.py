@@ -1,4 +1,4 @@
-"""One answer from the server to the screen: the stream, and the timings after it."""
+"""One answer from the server: the stream of chunks, what it adds up to, and what is shown while it is awaited."""
 
 from __future__ import annotations
 
@@ -10,30 +10,46 @@ from typing import Any
 
 from gristmill.runtime.errors import GristmillError
 
-from ..durations import format_duration
-from . import progress
+from . import progress, terminal
 from .client import Client
-from .terminal import Writer
+from .display import Display, Part
 
 Chunk = Mapping[str, Any]
 
 
 @dataclass
 class Answer:
-    """What has arrived: ``text``, and ``final``, the last chunk with the timings (empty if it was stopped)."""
+    """What has arrived; ``final`` is the last chunk with the timings (empty if the answer was stopped)."""
 
     text: str = ""
+    thinking: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     final: Chunk = field(default_factory=dict)
 
+    def add(self, part: Part) -> None:
+        self.text += part.text
+        self.thinking += part.thinking
+        self.tool_calls += part.tool_calls
 
-def generated_text(chunk: Chunk) -> str:
-    """The text of a chunk of ``/api/generate``."""
-    return str(chunk.get("response", ""))
+    def message(self) -> dict[str, Any]:
+        """The assistant's turn, for the requests that come after it."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.thinking:
+            message["thinking"] = self.thinking
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        return message
 
 
-def chat_text(chunk: Chunk) -> str:
-    """The text of a chunk of ``/api/chat``."""
-    return str((chunk.get("message") or {}).get("content", ""))
+def generated(chunk: Chunk) -> Part:
+    """What a chunk of ``/api/generate`` brings."""
+    return Part(chunk.get("response") or "", chunk.get("thinking") or "", chunk.get("tool_calls") or [])
+
+
+def chatted(chunk: Chunk) -> Part:
+    """What a chunk of ``/api/chat`` brings."""
+    message = chunk.get("message") or {}
+    return Part(message.get("content") or "", message.get("thinking") or "", message.get("tool_calls") or [])
 
 
 def load_model(client: Client, model: str, keep_alive: str | None = None) -> None:
@@ -62,56 +78,47 @@ def with_keep_alive(body: dict[str, Any], keep_alive: str | None) -> dict[str, A
     return body if keep_alive is None else {**body, "keep_alive": keep_alive}
 
 
+def stream(client: Client, path: str, body: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+    """The chunks of an answer; on a terminal the server is asked to say how much of the prompt it has read."""
+    watched = terminal.is_terminal(sys.stderr)
+    return client.stream(path, {**body, "progress": True} if watched else body)
+
+
 def print_stream(
     chunks: Generator[Chunk, None, None],
-    text_of: Callable[[Chunk], str],
-    writer: Writer,
+    part_of: Callable[[Chunk], Part],
+    display: Display,
     answer: Answer,
     spinner: progress.Progress,
 ) -> None:
-    """Writes the texts as they come; ``spinner`` is shown before the first one.
+    """Shows the parts as they come; ``spinner`` is shown before the first one that can be seen.
 
     ``answer`` is filled on the way, so that the caller has the part that came when Ctrl+C ends it.
     """
     with spinner, closing(chunks):
         try:
             for chunk in chunks:
-                spinner.close()
-                text = text_of(chunk)
-                answer.text += text
-                writer.push(text)
+                part = part_of(chunk)
+                answer.add(part)
+                if display.shows(part):
+                    spinner.close()
+                    display.push(part)
+                elif not display.has_shown:
+                    _show_wait(spinner, chunk, part)
                 if chunk.get("done"):
                     answer.final = chunk
         finally:
             spinner.close()
-            writer.finish()
+            display.finish()
     if not answer.final:
         raise GristmillError("the server ended the answer before it was complete")
 
 
-def print_metrics(final: Chunk) -> None:
-    """The timings of a final chunk on standard error; what is zero is left out."""
-    rows = [
-        ("total duration", _duration(final, "total_duration")),
-        ("load duration", _duration(final, "load_duration")),
-        *_work(final, "prompt eval", "prompt_eval"),
-        *_work(final, "eval", "eval"),
-    ]
-    for name, value in rows:
-        if value:
-            print(f"{name + ':':<21} {value}", file=sys.stderr)
-    sys.stderr.flush()
-
-
-def _duration(final: Chunk, key: str) -> str:
-    nanoseconds = final.get(key) or 0
-    return format_duration(nanoseconds) if nanoseconds else ""
-
-
-def _work(final: Chunk, name: str, key: str) -> list[tuple[str, str]]:
-    count, nanoseconds = final.get(f"{key}_count") or 0, final.get(f"{key}_duration") or 0
-    return [
-        (f"{name} count", f"{count} token(s)" if count else ""),
-        (f"{name} duration", _duration(final, f"{key}_duration")),
-        (f"{name} rate", f"{count / nanoseconds * 1e9:.2f} tokens/s" if count and nanoseconds else ""),
-    ]
+def _show_wait(spinner: progress.Progress, chunk: Chunk, part: Part) -> None:
+    """A chunk without anything to see may say what the server is doing."""
+    read = chunk.get("progress")
+    if read:
+        percent = 100 * read["prompt_eval_completed"] // max(read["prompt_eval_total"], 1)
+        spinner.show(f"reading prompt {percent}%")
+    elif part.thinking:
+        spinner.show("thinking")

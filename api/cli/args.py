@@ -40,6 +40,7 @@ class Argument:
     help: str
     options: tuple[tuple[str, Any], ...] = ()
     hidden: bool = False
+    is_true_alone: bool = False
 
     @property
     def is_flag(self) -> bool:
@@ -49,7 +50,7 @@ class Argument:
     def usage(self) -> str:
         """``-f, --file FILE``"""
         metavar = dict(self.options).get("metavar", "")
-        return f"{', '.join(self.names)} {metavar}".rstrip()
+        return f"{', '.join(self.names)}{'' if self.is_true_alone else ' '}{metavar}".rstrip()
 
 
 def positional(name: str, **options: Any) -> Argument:
@@ -60,8 +61,13 @@ def switch(*names: str, help: str, hidden: bool = False) -> Argument:
     return Argument(names, help, (("action", "store_true"),), hidden)
 
 
-def option(*names: str, metavar: str, help: str, default: str | None = None) -> Argument:
-    return Argument(names, help, (("metavar", metavar), ("default", default)))
+def option(*names: str, metavar: str, help: str, default: str | None = None, **options: Any) -> Argument:
+    return Argument(names, help, (("metavar", metavar), ("default", default), *options.items()))
+
+
+def choice(name: str, *, values: str, help: str) -> Argument:
+    """A flag whose value, after ``=`` only, may be left out: then it is ``true``."""
+    return Argument((name,), help, (("default", None), ("metavar", f"[={values}]")), is_true_alone=True)
 
 
 HELP = switch("-h", "--help", help="Show this help")
@@ -86,18 +92,22 @@ class Command:
             parser.add_argument(*argument.names, **dict(argument.options))
         if any(word in HELP.names for word in argv[: argv.index("--") if "--" in argv else None]):
             return argparse.Namespace(help=True)  # asked for help, nothing else has to be complete
-        return parser.parse_intermixed_args(self._with_negative_values(argv))
+        return parser.parse_intermixed_args(self._with_joined_values(argv))
 
-    def _with_negative_values(self, argv: Sequence[str]) -> list[str]:
-        """``--keepalive -1s`` as ``--keepalive=-1s``, because argparse takes ``-1s`` for a flag."""
+    def _with_joined_values(self, argv: Sequence[str]) -> list[str]:
+        """``--think`` as ``--think=true``; ``--keepalive -1s`` as ``--keepalive=-1s``, else argparse sees a flag."""
         options = {name for a in self.arguments if "metavar" in dict(a.options) for name in a.names if a.is_flag}
+        true_alone = {name for a in self.arguments if a.is_true_alone for name in a.names}
+        end = argv.index("--") if "--" in argv else len(argv)
         words: list[str] = []
-        for word in argv:
-            if words and words[-1] in options and word[:1] == "-" and word[1:2].isdigit():
+        for word in argv[:end]:
+            if word in true_alone:
+                words.append(f"{word}=true")
+            elif words and words[-1] in options and word[:1] == "-" and word[1:2].isdigit():
                 words[-1] += f"={word}"
             else:
                 words.append(word)
-        return words
+        return [*words, *argv[end:]]
 
     def help(self) -> str:
         lines = [self.summary, "", "Usage:", f"  {PROGRAM} {self.name} {self.usage}".rstrip()]
@@ -134,11 +144,15 @@ COMMANDS = (
             positional("model", metavar="MODEL", nargs="?", default=None),
             positional("prompt", metavar="PROMPT", nargs="*"),
             option("--keepalive", metavar="DURATION", help="How long the model stays loaded (e.g. 5m)"),
-            option("--format", metavar="FORMAT", default="", help="Format of the answer (json)"),
+            option("--format", metavar="FORMAT", default="", help="Format of the answer: json, or a JSON schema"),
+            choice("--think", values="VALUE", help="Think first: true, false, high, medium, low or max"),
+            switch("--hidethinking", help="Do not show what the model thinks"),
             switch("--verbose", help="Show timings after each answer"),
             switch("--nowordwrap", help="Do not wrap words at the terminal's width"),
+            choice("--truncate", values="BOOL", help="Embedding models: cut a text that is too long (default true)"),
+            option("--dimensions", metavar="N", type=int, help="Embedding models: length of the vector"),
         ),
-        environment=(*_CLIENT, "OLLAMA_MODELS", "OLLAMA_NOHISTORY"),
+        environment=(*_CLIENT, "OLLAMA_MODELS", "OLLAMA_NOHISTORY", "OLLAMA_EDITOR"),
     ),
     Command(
         "create",
@@ -148,6 +162,8 @@ COMMANDS = (
         (
             _MODEL,
             option("-f", "--file", metavar="FILE", help='Name of the Modelfile (default "Modelfile")'),
+            option("-q", "--quantize", metavar="TYPE", help="Quantize the weights (e.g. q4_K_M)"),
+            option("--draft-quantize", metavar="TYPE", help="Quantize the weights of the DRAFT model"),
         ),
         environment=_CLIENT,
     ),

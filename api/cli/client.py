@@ -124,12 +124,9 @@ class Client:
         connection = self._connect()
         try:
             connection.sock.settimeout(timeout_s)
-            headers = dict(headers or {"Content-Type": "application/json"})
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
             # A server may refuse an upload before it has read it all: its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, self.address.path + path, body, headers)
+                connection.request(method, self.address.path + path, body, self._headers(headers))
             with connection.getresponse() as response:
                 yield response
         except TimeoutError:
@@ -142,6 +139,10 @@ class Client:
             raise GristmillError("the server closed the connection before the answer was complete") from None
         finally:
             connection.close()
+
+    def _headers(self, given: Mapping[str, str] | None) -> dict[str, str]:
+        key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        return {**(given or {"Content-Type": "application/json"}), **key}
 
     def _connect(self) -> HTTPConnection:
         from .connect import connect

@@ -22,12 +22,18 @@ _MAX_BYTES = 16 << 20
 
 def create(arguments: Namespace) -> int:
     modelfile, folder = _read(arguments.file)
+    if arguments.draft_quantize and not modelfile.draft:
+        raise GristmillError("--draft-quantize requires a DRAFT model")
     for warning in modelfile.warnings:
         print(warning, file=sys.stderr)
     client = open_client()
     with Progress() as progress:
         progress.show("gathering model components")
         body = {"model": arguments.model, **create_request(client, modelfile, folder, progress)}
+        if arguments.quantize:
+            body["quantize"] = arguments.quantize
+        if arguments.draft_quantize:
+            body["draft_quantize"] = arguments.draft_quantize
         create_model(client, body, progress)
     return 0
 

@@ -8,20 +8,31 @@ takes longer to import than ``gristmill list`` takes in all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout.processors import AfterInput, ConditionalProcessor
 from prompt_toolkit.output import Output
+
+from gristmill.runtime.errors import GristmillError
 
 QUOTES = '"""'
 _PROMPT, _CONTINUATION = ">>> ", "... "
-_HINT = FormattedText([("ansibrightblack", "Send a message (/? for help)")])
+_GREY = "ansibrightblack"
+_HINT = FormattedText([(_GREY, "Send a message (/? for help)")])
+_SEND_HINT = FormattedText([(_GREY, "Press Enter to send")])
 _MAX_HISTORY_LINES = 100
 
 
@@ -69,16 +80,28 @@ class HistoryFile(History):
 
 
 class LineEditor:
-    """Reads messages one after another. ``input`` and ``output`` are the terminal's by default."""
+    """Reads messages one after another. ``input`` and ``output`` are the terminal's by default.
 
-    def __init__(self, history: HistoryFile, *, input: Input | None = None, output: Output | None = None) -> None:
+    ``edit`` lets the user change a text somewhere else (Ctrl+G); it may raise GristmillError.
+    """
+
+    def __init__(
+        self,
+        history: HistoryFile,
+        edit: Callable[[str], str],
+        *,
+        input: Input | None = None,
+        output: Output | None = None,
+    ) -> None:
         self.history = history
         self._session: PromptSession[str] = PromptSession(
             _PROMPT,
             multiline=True,
             prompt_continuation=_CONTINUATION,
             placeholder=_HINT,
-            key_bindings=_key_bindings(),
+            input_processors=[ConditionalProcessor(AfterInput(_SEND_HINT), Condition(_can_be_sent))],
+            key_bindings=_key_bindings(edit),
+            enable_suspend=True,
             history=history,
             input=input,
             output=output,
@@ -94,7 +117,13 @@ class LineEditor:
         return self._session.default_buffer.text
 
 
-def _key_bindings() -> KeyBindings:
+def _can_be_sent() -> bool:
+    """The last line is empty: another one may follow, and the message may be sent as well."""
+    text = get_app().current_buffer.text
+    return text.endswith("\n") and not is_open(text)
+
+
+def _key_bindings(edit: Callable[[str], str]) -> KeyBindings:
     bindings = KeyBindings()
 
     @bindings.add("enter")
@@ -108,7 +137,20 @@ def _key_bindings() -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
+    @bindings.add("c-g", filter=has_focus(DEFAULT_BUFFER))
+    def _(event: KeyPressEvent) -> None:
+        run_in_terminal(lambda: _edit(event.current_buffer, edit))
+
     return bindings
+
+
+def _edit(buffer: Buffer, edit: Callable[[str], str]) -> None:
+    try:
+        text = edit(buffer.text)
+    except GristmillError as error:
+        print(f"Error: {error}", file=sys.stderr)
+    else:
+        buffer.document = Document(text, len(text))
 
 
 def is_open(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from gristmill import __version__
 from gristmill.runtime.errors import GristmillError, cut
 
+from ..ollama_version import OLLAMA_VERSION
 from . import human
 from .client import Client, ServerError, open_client
 
@@ -28,7 +29,7 @@ def list_table(client: Client, prefix: str = "") -> str:
         [
             model["name"],
             model["digest"][:_ID_DIGITS],
-            human.size(model["size"]),
+            "-" if model.get("remote_model") else human.size(model["size"]),
             human.relative_time(human.parse_time(model["modified_at"]), now),
         ]
         for model in _models(client, "/api/tags", prefix)
@@ -108,7 +109,7 @@ def _unload(client: Client, name: str) -> None:
 
 
 def version(_: Namespace | None) -> int:
-    """The client's version, and the Ollama version whose API the server speaks."""
+    """The client's version, and the Ollama version whose API the server speaks; a warning if ours is another."""
     try:
         server = open_client().version()
     except GristmillError:
@@ -117,4 +118,6 @@ def version(_: Namespace | None) -> int:
     print(f"gristmill version is {__version__}")
     if server:
         print(f"server version is {server}")
+    if server not in ("", OLLAMA_VERSION):
+        print(f"Warning: client version is {OLLAMA_VERSION}", file=sys.stderr)
     return 0

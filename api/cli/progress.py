@@ -131,9 +131,10 @@ class Progress:
 
     def _animate(self) -> None:
         while not self._stopped.is_set():
-            done = self._poll() if self._poll and self._status else None
-            if done:
-                self.show(self._status, *done)
+            status = self._status
+            done = self._poll() if self._poll and status else None
+            if done and status == self._status:  # polling takes a while: another phase may have begun
+                self.show(status, *done)
             with self._lock:
                 self._draw()
             self._stopped.wait(_INTERVAL_S)

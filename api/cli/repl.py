@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 from gristmill.runtime.errors import GristmillError
 
-from . import answer, terminal
+from . import answer, media, terminal
 from .client import Client
-from .conversation import Conversation
+from .conversation import Conversation, user_message
+from .display import Display
+from .keyboard import typed_ahead
 from .line_editor import unquoted
+from .metrics import print_metrics
 from .progress import spinner
-from .repl_commands import Commands, Leave, View
+from .repl_commands import Commands, Leave
+from .view import View
 
 _LEAVE_HINT = "\nUse Ctrl + d or /bye to exit."
 
@@ -38,7 +42,8 @@ class Repl:
 
     def run(self) -> None:
         """Raises GristmillError when the model cannot be loaded at the start."""
-        self._commands.load_model()
+        with typed_ahead(sys.stdin):
+            self._commands.load_model()
         while True:
             try:
                 text = self._editor.read()
@@ -49,32 +54,44 @@ class Repl:
             except EOFError:
                 return
             try:
-                self._handle(text)
+                with typed_ahead(sys.stdin):
+                    self._handle(text)
             except Leave:
                 return
             except KeyboardInterrupt:  # of a command: an answer takes care of it itself
                 print()
+            except media.UnusableFile as error:
+                print(terminal.one_line(str(error)), file=sys.stderr)
             except GristmillError as error:
                 print(f"Error: {terminal.one_line(str(error))}", file=sys.stderr)
 
     def _handle(self, text: str) -> None:
-        if text.lstrip().startswith("/"):
+        takes_files = self._conversation.abilities.takes_files
+        if text.lstrip().startswith("/") and not (takes_files and media.starts_with_file(text)):
             self._commands.run(text.strip())
         elif message := unquoted(text):
-            self._answer(message)
+            self._answer(self._with_files(message) if takes_files else user_message(message))
 
-    def _answer(self, message: str) -> None:
+    def _with_files(self, text: str) -> dict[str, Any]:
+        """The files that ``text`` names go along. Raises UnusableFile."""
+        text, attachments = media.attach(text)
+        for file in attachments:
+            terminal.say(f"Added {file.kind} '{file.path}'")
+        return user_message(text, [file.data for file in attachments])
+
+    def _answer(self, message: dict[str, Any]) -> None:
         """Streams an answer. Ctrl+C stops it; what has come of it then stays in the conversation."""
         reply = answer.Answer()
-        chunks = self._client.stream("/api/chat", self._conversation.request(message))
-        writer = terminal.answer_writer(sys.stdout, wrap=self._view.word_wrap)
+        chunks = answer.stream(self._client, "/api/chat", self._conversation.request(message))
+        display = Display(sys.stdout, wrap=self._view.word_wrap, hides_thinking=self._view.hides_thinking)
         try:
-            answer.print_stream(chunks, answer.chat_text, writer, reply, spinner("reading the prompt"))
+            answer.print_stream(chunks, answer.chatted, display, reply, spinner("reading prompt"))
         except KeyboardInterrupt:
             pass
         finally:
-            print("\n")
-        if reply.text:
-            self._conversation.add_turn(message, reply.text)
+            if display.has_shown or reply.final:
+                print("\n")
+        if reply.text or reply.tool_calls:
+            self._conversation.add_turn(message, reply.message())
         if self._view.verbose and reply.final:
-            answer.print_metrics(reply.final)
+            print_metrics(reply.final)

@@ -56,6 +56,8 @@ def _model_rows(model: Mapping[str, Any], info: Mapping[str, Any]) -> Rows:
     architecture = info.get("general.architecture") or details.get("family")
     count = info.get("general.parameter_count")
     return _present(
+        ("Remote model", model.get("remote_model")),
+        ("Remote URL", model.get("remote_host")),
         ("architecture", architecture),
         ("parameters", details.get("parameter_size") or (human.parameter_count(int(count)) if count else None)),
         ("context length", info.get(f"{architecture}.context_length")),

@@ -11,7 +11,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+GREY, RESET = "\x1b[90m", "\x1b[0m"
+_DIM = "\x1b[2m"
 _TAB_COLUMNS = 8
 # C0 without tab and newline, DEL and C1: a model's text must not move the cursor or set the title.
 _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
@@ -47,7 +48,12 @@ def one_line(text: str) -> str:
 
 def note(text: str) -> None:
     """One line on standard error, dim on a terminal."""
-    print(f"{_DIM}{text}{_RESET}" if is_terminal(sys.stderr) else text, file=sys.stderr, flush=True)
+    print(f"{_DIM}{text}{RESET}" if is_terminal(sys.stderr) else text, file=sys.stderr, flush=True)
+
+
+def say(text: str = "", end: str = "\n") -> None:
+    """Prints for a terminal what came from a model or a user."""
+    print(printable(text), end=end)
 
 
 def columns(text: str) -> int:

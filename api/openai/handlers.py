@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -68,7 +67,7 @@ async def embeddings(request: web.Request) -> web.Response:
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: all models, newest first."""
-    found = await asyncio.to_thread(listed, request.app[SERVICE])
+    found = await listed(request.app[SERVICE])
     return plain_json(model_list([model for model, _ in found]))
 
 

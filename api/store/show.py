@@ -11,9 +11,9 @@ from typing import Any
 from .modelfile import Modelfile, scalar_text
 from .stored_model import StoredModel
 
-__all__ = ["details", "model_info", "modelfile_text", "parameters_text", "template_in_use", "tensor_list"]
+__all__ = ["NO_TEMPLATE", "details", "model_info", "modelfile_text", "parameters_text", "tensor_list"]
 
-_NO_TEMPLATE = "{{ .Prompt }}"
+NO_TEMPLATE = "{{ .Prompt }}"
 _KEY_COLUMNS = 30
 _HIDDEN = ("general.name", "tokenizer.chat_template")
 
@@ -31,11 +31,6 @@ def details(model: StoredModel) -> dict[str, Any]:
     }
 
 
-def template_in_use(model: StoredModel) -> str:
-    """The Jinja template inside the weights, else the Go template, else one that is the prompt alone."""
-    return model.facts().chat_template or model.template or _NO_TEMPLATE
-
-
 def parameters_text(params: Mapping[str, Any]) -> str:
     """One line for each value: the name padded to 30 columns, a space, strings quoted and numbers plain."""
     lines = []
@@ -50,7 +45,7 @@ def modelfile_text(model: StoredModel, options: Mapping[str, Any] | None = None,
     """A Modelfile that makes this model again; ``options`` and ``system`` replace the model's own."""
     file = Modelfile(
         sources=[str(path) for path in (model.model_path, *model.projector_paths)],
-        template=model.template or _NO_TEMPLATE,
+        template=model.template or NO_TEMPLATE,
         system=model.system if system is None else system,
         renderer=model.config.renderer,
         parser=model.config.parser,

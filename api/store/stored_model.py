@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gristmill.runtime.chat.output import BUILT_IN
 from gristmill.runtime.errors import ModelError, UnsupportedModel, cut
 
 from .blobs import BlobFolder
@@ -138,9 +137,6 @@ class StoredModel:
             listed.append("vision")
             if self._hears():
                 listed.append("audio")
-        spec = BUILT_IN.get(self.config.parser or "")
-        if spec is not None:
-            listed += [name for name, has in (("tools", spec.tools), ("thinking", spec.thinking)) if has]
         if self.config.model_family in ("gptoss", "gpt-oss"):
             listed.append("thinking")
         unique = tuple(dict.fromkeys(listed))

@@ -83,6 +83,13 @@ _STARCODER_2 = (
     '{{ else if eq .Role "assistant" }}### Response\n{{ .Content }}<|endoftext|>\n\n{{ end }}{{ end }}### Response\n'
 )
 
+# Nothing stands after an answer.
+_SOLAR = (
+    '{{ range .Messages }}{{ if eq .Role "system" }}### System:\n{{ .Content }}\n\n'
+    '{{ else if eq .Role "user" }}### User:\n{{ .Content }}\n\n'
+    '{{ else if eq .Role "assistant" }}### Assistant:\n{{ .Content }}{{ end }}{{ end }}### Assistant:\n'
+)
+
 _COMMAND_R = _labelled(
     "<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>",
     "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>",
@@ -135,7 +142,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "solar-instruct",
         ("### System:", "### User:", "### Assistant"),
-        _labelled("### System:\n", "### User:\n", "### Assistant:\n", "\n\n"),
+        _SOLAR,
     ),
     Family(
         "granite-instruct",
@@ -150,7 +157,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "falcon-instruct",
         ("User:", "Assistant:"),
-        _labelled("System: ", "User: ", "Assistant: ", "\n", "Assistant:"),
+        _labelled("System: ", "User: ", "Falcon: ", "\n", "Falcon:"),
     ),
     Family(
         "magicoder",

@@ -48,13 +48,15 @@ class GoPrompts:
         """The template goes through the messages itself.
 
         A last message from the assistant begins the answer. Templates made for that leave it open at their end;
-        for the others it goes behind the prompt of the messages before it.
+        for the others it goes behind the prompt of the messages before it. Thinking that has begun, and nothing
+        else, is for templates of the first kind alone.
         """
         messages = collated(request.messages)
         turns, begun = split_answer(messages)
-        if begun:
+        end = begun or (messages[-1].get("thinking") if len(turns) < len(messages) else "")
+        if end:
             prompt = execute(self._tree, _chat_values(messages, request), limit)
-            if prompt.endswith(begun):
+            if prompt.endswith(end):
                 return prompt
         return execute(self._tree, _chat_values(turns, request), limit) + begun
 

@@ -146,10 +146,6 @@ async def test_info_text_null_is_not_given(store, weights):
 
 
 ZEROS = "sha256:" + "0" * 64
-GO = (
-    "template: Go templates are not supported by this version; "
-    "leave it out to use the chat template inside the model file"
-)
 REFUSED = [
     ({"model": ""}, "invalid model name"),
     ({"model": "../x"}, "invalid model name"),
@@ -167,7 +163,6 @@ REFUSED = [
     ),
     ({"files": {f"{i}.gguf": ZEROS for i in range(4097)}}, "files: 4097 files are over the limit of 4096"),
     ({"files": {"a.gguf": ZEROS, "./a.gguf": ZEROS}}, 'files: "./a.gguf" is there twice'),
-    ({"from": "llama3:8b", "template": "{{ .Prompt }}"}, GO),
     ({"from": "llama3:8b", "parameters": {"bogus": 1}}, "unknown parameter 'bogus'"),
     ({"from": "llama3:8b", "parameters": {"num_ctx": "x"}}, 'option "num_ctx" must be of type integer'),
     ({"from": "llama3:8b", "system": "x" * (16 << 20)}, "system: 16777218 bytes are over the limit of 16777216"),

@@ -79,10 +79,9 @@ async def test_the_models_system_text_and_messages_come_first(api):
     assert "Rhyme." not in api.runners.last.prompts[-1][0]
 
 
-async def test_what_a_template_refuses_is_the_requests_error(api, tmp_path, monkeypatch):
-    monkeypatch.setattr("gristmill.api.chat.CHATML_TEMPLATE", "{{ raise_exception('roles must alternate') }}")
-    path = tmp_path / "plain.gguf"
-    digest, _ = api.service.store.blobs.add(write_tiny_model(path, chat_template=None).read_bytes())
+async def test_what_a_template_refuses_is_the_requests_error(api, tmp_path):
+    path = write_tiny_model(tmp_path / "plain.gguf", chat_template="{{ raise_exception('roles must alternate') }}")
+    digest, _ = api.service.store.blobs.add(path.read_bytes())
     await api.create("plain", files={"plain.gguf": str(digest)})
     status, text = await api.error("/api/chat", {**CHAT, "model": "plain"})
     assert status == 400
@@ -176,7 +175,7 @@ async def test_the_context_lies_between_4_and_what_the_model_was_trained_on(api,
         ("/api/generate", {**PROMPT, "prompt": 7}, 400, "prompt: expected str, got int"),
         ("/api/generate", {**PROMPT, "top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
         ("/api/generate", {**PROMPT, "raw": True, "system": "x"}, 400, "raw mode does not support template, system"),
-        ("/api/generate", {**PROMPT, "template": "{{ .Prompt }}"}, 400, "template: Go templates are not supported"),
+        ("/api/generate", {**PROMPT, "template": "{{ .Prompt"}, 400, "template error: "),
         (
             "/api/generate",
             {**PROMPT, "suffix": "x"},

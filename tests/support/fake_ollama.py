@@ -30,10 +30,15 @@ class FakeOllama:
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
+        self.version = "0.33.0"
         self.models = {"smollm2:latest": model("smollm2:latest")}
         self.loaded: list[dict[str, Any]] = []
         self.shown: dict[str, Any] = {"details": {}, "model_info": {}}
-        self.pieces = ["Hel", "lo ", "wor", "ld."]
+        # Texts; or dicts, which are parts of a message ("thinking", "tool_calls"), or "progress" of the prompt.
+        self.pieces: list[Any] = ["Hel", "lo ", "wor", "ld."]
+        self.may_go_on = threading.Event()  # every stream stops behind its first line until this is set
+        self.may_go_on.set()
+        self.embeddings = [[0.25, -0.5]]
         self.error: str | None = None  # sent in mid-stream, after the pieces
         self.ends_early = False
         self.blobs: dict[str, bytes] = {}
@@ -66,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._note(None)
         fake = self.fake
         answers = {
-            "/api/version": {"version": "0.33.0"},
+            "/api/version": {"version": fake.version},
             "/api/tags": {"models": list(fake.models.values())},
             "/api/ps": {"models": fake.loaded},
         }
@@ -89,6 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._store_blob()
         body = self._body()
         if self.path == "/api/create":
+            if "!" in body["model"]:
+                return self._json({"error": "invalid model name"}, 400)
             name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
             self.fake.models[name] = model(name)
             return self._stream([{"status": status} for status in self.fake.statuses])
@@ -99,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(self.fake.shown)
         if self.path == "/api/copy":
             return self._send(b"")
+        if self.path == "/api/embed":
+            return self._json({"model": name, "embeddings": self.fake.embeddings, **METRICS})
         return self._answer(body)
 
     def _answer(self, body: dict[str, Any]) -> None:
@@ -106,8 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not body.get("messages" if chat else "prompt"):
             return self._json({"model": body["model"], "response": "", "done": True, "done_reason": "load"})
 
-        def chunk(text: str) -> dict[str, Any]:
-            return {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
+        def chunk(piece: str | dict[str, Any]) -> dict[str, Any]:
+            parts = {"content": piece} if isinstance(piece, str) else {"content": "", **piece}
+            progress = {"progress": parts.pop("progress")} if "progress" in parts else {}
+            if chat:
+                return {"message": {"role": "assistant", **parts}, **progress}
+            return {"response": parts.pop("content"), **parts, **progress}
 
         lines = [{**chunk(piece), "done": False} for piece in self.fake.pieces]
         if self.fake.error:
@@ -150,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         for line in lines:
             data = json.dumps(line).encode() + b"\n"
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.fake.may_go_on.wait(60)
         if self.fake.ends_early:
             self.close_connection = True
         else:

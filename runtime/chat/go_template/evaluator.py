@@ -102,6 +102,7 @@ class _Run(Expressions):
         return self._body(branch.orelse, dot, scope) if empty else None
 
     def _elements(self, pipe: Pipe, value: Value) -> Iterator[tuple[Value, Value]]:
+        over = pipe.commands[-1].args[0]
         match value:
             case None:
                 return iter(())
@@ -111,9 +112,9 @@ class _Run(Expressions):
                 return iter(sorted(value.items()))
             case int() if not isinstance(value, bool):
                 if len(pipe.variables) > 1:
-                    raise self.fault(pipe, f"can't use {value} to iterate over more than one variable")
+                    raise self.fault(over, f"can't use {value} to iterate over more than one variable")
                 return ((i, i) for i in range(value))
-        raise self.fault(pipe, f"range can't iterate over {''.join(_printed(value))}")
+        raise self.fault(over, f"range can't iterate over {''.join(_printed(value))}")
 
     def _bind(self, pipe: Pipe, key: Value, element: Value, scope: Scope, at: int) -> None:
         """With two variables the first is the index; one is the element."""

@@ -123,7 +123,8 @@ class Expressions:
         n = len(args) + len(final)
         if n < function.at_least or (function.at_most is not None and n > function.at_most):
             at_least = "at least " if function.at_most is None else ""
-            raise self.fault(node, f"wrong number of args for {name}: want {at_least}{function.at_least} got {n}")
+            message = f"wrong number of args for {name}: want {at_least}{function.at_least} got {n}"
+            raise self.fault(Function(node.pos, name), message)
         if name in ("and", "or"):
             return self._deciding(name == "or", args, dot, scope, final)
         values = [self._operand(arg, dot, scope) for arg in args] + list(final)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .json_text import json_pieces
 from .numbers import Spec, floating, hexadecimal, integer, quoted
@@ -14,8 +15,8 @@ MAX_WIDTH = 10_000  # of a field, and of a number's precision
 PLAIN = Spec()
 
 _CONVERSION = re.compile(
-    r"%(?P<flags>[+\-# 0]*)(?:(?P<width_at>\[\d+\])?(?:(?P<star>\*)|(?P<width>\d+)))?"
-    r"(?P<point>\.(?:(?P<precision_at>\[\d+\])?(?P<precision_star>\*)|(?P<precision>\d*)))?"
+    r"%(?P<flags>[+\-# 0]*)(?P<first_at>\[[^\]]*\])?(?:(?P<star>\*)|(?P<width>\d+))?"
+    r"(?P<point>\.(?:(?P<precision_at>\[[^\]]*\])?(?P<precision_star>\*)|(?P<precision>\d*)))?"
     r"(?P<at>\[[^\]]*\])?(?P<verb>.)?",
     re.DOTALL,
 )
@@ -50,10 +51,12 @@ def printf(template: str, values: Sequence[Value]) -> Iterator[str]:
 
 def formatted(spec: Spec, value: Value) -> Iterator[str]:
     """``value`` by one conversion."""
-    if spec.verb == "T":
-        yield spec.pad(type_name(value))
+    if spec.verb == "p":
+        raise ValueFault("%p is not supported: there are no addresses")
+    if spec.verb == "T" and value is not None:
+        yield _text(replace(spec, verb="s"), type_name(value))
     elif isinstance(value, Record | JsonList | JsonMap) and spec.verb in "vsqxX":
-        yield _text(Spec("v" if spec.go_syntax else spec.verb, "", spec.width), "".join(json_pieces(value)))
+        yield _text(replace(spec, go_syntax=False), "".join(json_pieces(value)))
     elif isinstance(value, TypeNames) and len(value) == 1:
         yield from formatted(spec, value[0])
     elif isinstance(value, list):
@@ -72,17 +75,18 @@ class _Arguments:
         self._values = values
         self._next = 0
         self._reordered = False
+        self.index_is_good = True
 
-    def move(self, index: str | None) -> bool:
-        """To an explicit index like ``[2]``. False for one that there is not."""
+    def move(self, index: str | None) -> None:
+        """To an explicit index like ``[2]``; stays where there is no such value."""
         if index is None:
-            return True
+            return
         self._reordered = True
         number = int(index[1:-1]) if re.fullmatch(r"\[[0-9]{1,9}\]", index) else 0
-        if not 1 <= number <= len(self._values):
-            return False
-        self._next = number - 1
-        return True
+        if 1 <= number <= len(self._values):
+            self._next = number - 1
+        else:
+            self.index_is_good = False
 
     def take(self) -> list[Value]:
         """The next value in a list, which is empty where there is none."""
@@ -103,27 +107,38 @@ class _Arguments:
 
 def _converted(match: re.Match[str], args: _Arguments) -> Iterator[str]:
     verb = match["verb"]
-    flags = match["flags"].replace("+", "") if verb == "v" else match["flags"]  # %+v is about structs
-    width, flags, fault = _width(match, args, flags)
+    args.index_is_good = True
+    args.move(match["first_at"])
+    width, flags, fault = _width(match, args)
     precision, precision_fault = _precision(match, args)
+    args.move(match["at"])
     yield fault + precision_fault
+    # An index stands before a star or before the verb.
+    misplaced = match["first_at"] and (match["width"] or (match["point"] and not match["star"]))
     if verb is None:
         yield "%!(NOVERB)"
     elif verb == "%":
         yield "%"
-    elif (match["width"] and match["width_at"]) or not args.move(match["at"]):
+    elif misplaced or not args.index_is_good:
         yield f"%!{verb}(BADINDEX)"
     elif not (taken := args.take()):
         yield f"%!{verb}(MISSING)"
     else:
-        yield from formatted(Spec(verb, flags, width, precision), taken[0])
+        yield from formatted(_spec(verb, flags, width, precision), taken[0])
 
 
-def _width(match: re.Match[str], args: _Arguments, flags: str) -> tuple[int, str, str]:
+def _spec(verb: str, flags: str, width: int, precision: int | None) -> Spec:
+    if verb != "v":
+        return Spec(verb, flags, width, precision)
+    return Spec(verb, flags.replace("#", "").replace("+", ""), width, precision, go_syntax="#" in flags)
+
+
+def _width(match: re.Match[str], args: _Arguments) -> tuple[int, str, str]:
     """Width, flags (a negative width from an argument adds one) and what is wrong with it."""
+    flags = match["flags"]
     if not match["star"]:
         return _checked(match["width"] or "0"), flags, ""
-    taken = args.take() if args.move(match["width_at"]) else []
+    taken = args.take()
     if not taken or kind(taken[0]) != "int":
         return 0, flags, "%!(BADWIDTH)"
     width = taken[0]
@@ -133,7 +148,8 @@ def _width(match: re.Match[str], args: _Arguments, flags: str) -> tuple[int, str
 def _precision(match: re.Match[str], args: _Arguments) -> tuple[int | None, str]:
     if not match["precision_star"]:
         return _checked(match["precision"] or "0") if match["point"] else None, ""
-    taken = args.take() if args.move(match["precision_at"]) else []
+    args.move(match["precision_at"])
+    taken = args.take()
     if not taken or kind(taken[0]) != "int" or taken[0] < 0:
         return None, "%!(BADPREC)"
     return _checked(taken[0]), ""
@@ -149,7 +165,7 @@ def _scalar(spec: Spec, value: Value) -> str | None:
     """A value that holds no others. None where the verb is not for it."""
     match value:
         case None:
-            return spec.pad("<nil>") if spec.verb == "v" else None
+            return spec.pad("<nil>") if spec.verb in "Tv" else None
         case bool():
             return spec.pad("true" if value else "false") if spec.verb in "tv" else None
         case int():
@@ -177,17 +193,17 @@ def _bracketed(spec: Spec, go_type: str, opening: str, items: list[list[Value]],
     """Items are values, or keys and values."""
     if spec.go_syntax:
         opening, closing = go_type + "{", "}"
+    nil = "interface {}(nil)" if spec.go_syntax else "<nil>"
     yield opening
     for i, item in enumerate(items):
         yield (", " if spec.go_syntax else " ") if i else ""
         for j, part in enumerate(item):
             yield ":" if j else ""
-            yield "interface {}(nil)" if part is None and spec.go_syntax else ""
-            yield from formatted(spec, part) if part is not None or not spec.go_syntax else ()
+            yield from formatted(spec, part) if part is not None else (nil,)
     yield closing
 
 
 def _bad_verb(spec: Spec, value: Value) -> str:
     if value is None:
         return f"%!{spec.verb}(<nil>)"
-    return f"%!{spec.verb}({type_name(value)}={''.join(formatted(PLAIN, value))})"
+    return f"%!{spec.verb}({type_name(value)}={''.join(formatted(replace(spec, verb='v'), value))})"

@@ -58,6 +58,8 @@ def _len(value: Value) -> int:
 
 
 def _index(item: Value, *keys: Value) -> Value:
+    if item is None:
+        raise ValueFault("index of untyped nil")
     for key in keys:
         item = _element(item, key)
     return item

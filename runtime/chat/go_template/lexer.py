@@ -81,7 +81,7 @@ def _action(source: str, start: int, at: int) -> Generator[Token, None, tuple[in
     yield Token("open", start, "{{")
     depth = 0
     while (close := _CLOSE.match(source, at)) is None:
-        token = _token(source, at, start)
+        token = _token(source, at)
         depth += (token.kind == "left paren") - (token.kind == "right paren")
         if depth < 0:
             raise _LexicalError(at, "unexpected right paren")
@@ -103,9 +103,9 @@ def _after_comment(source: str, at: int) -> tuple[int, bool]:
     return close.end(), close["trim"] is not None
 
 
-def _token(source: str, at: int, start: int) -> Token:
+def _token(source: str, at: int) -> Token:
     if at >= len(source):
-        raise _LexicalError(start, "unclosed action")
+        raise _LexicalError(at, "unclosed action")
     char = source[at]
     if char in SPACE:
         return Token("space", at, _matched(_SPACE, source, at))
@@ -138,7 +138,7 @@ def _word(source: str, at: int, char: str) -> Token:
     else:
         raise _LexicalError(at, f"unrecognized character in action: {unicode_name(char)}")
     end = at + len(name)
-    if kind != "dot" and not _is_terminator(source, end):
+    if not _is_terminator(source, end):
         raise _LexicalError(at, f"bad character {unicode_name(source[end])}")
     return Token(kind, at, name)
 

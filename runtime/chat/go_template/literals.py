@@ -73,14 +73,14 @@ def _int(text: str) -> int:
             return int(text.replace("_", ""), 8)
         return int(text, 0)
     except ValueError:
-        raise ValueError(f'bad number syntax: "{text}"') from None
+        raise ValueError(f'illegal number syntax: "{text}"') from None
 
 
 def _float(text: str) -> float:
     try:
         value = float.fromhex(text) if re.match("[+-]?0[xX]", text) else float(text)
     except (ValueError, OverflowError):
-        raise ValueError(f'bad number syntax: "{text}"') from None
+        raise ValueError(f'illegal number syntax: "{text}"') from None
     if value in (float("inf"), float("-inf")):
         raise ValueError(f'illegal number syntax: "{text}"')
     return value

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ...tokenizer.guard import GUARD
+from .values import ValueFault
 
-_BASES = {"b": ("b", ""), "d": ("d", ""), "o": ("o", "0"), "O": ("o", "0o"), "x": ("x", "0x"), "X": ("X", "0X")}
+# Python's letter for the base, and what the flag # puts in front.
+_BASES = {"b": ("b", "0b"), "d": ("d", ""), "o": ("o", ""), "O": ("o", "0o"), "x": ("x", "0x"), "X": ("X", "0X")}
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One conversion: ``%-08.3f`` is Spec("f", "-0", 8, 3)."""
+    """One conversion: ``%-08.3f`` is Spec("f", "-0", 8, 3), and ``%#v`` Spec(go_syntax=True)."""
 
     verb: str = "v"
     flags: str = ""
     width: int = 0
     precision: int | None = None
-
-    @property
-    def go_syntax(self) -> bool:
-        """Whether it is ``%#v``."""
-        return self.verb == "v" and "#" in self.flags
+    go_syntax: bool = False
 
     @property
     def quote(self) -> bool:
@@ -42,7 +40,7 @@ class Spec:
         return self.without_zeros().pad(sign + digits)
 
     def without_zeros(self) -> Spec:
-        return Spec(self.verb, self.flags.replace("0", ""), self.width, self.precision)
+        return replace(self, flags=self.flags.replace("0", ""))
 
     def sign(self, negative: bool) -> str:
         if negative:
@@ -55,35 +53,60 @@ def integer(spec: Spec, value: int) -> str | None:
     if spec.verb == "c":
         return spec.pad(_character(value))
     if spec.verb == "q":
-        return spec.pad(quoted(_character(value), quote="'"))
+        return spec.pad(quoted(_character(value), quote="'", ascii_only="+" in spec.flags))
     if spec.verb == "U":
-        named = f"U+{value:04X}"
-        return spec.without_zeros().pad(f"{named} '{_character(value)}'" if "#" in spec.flags else named)
+        named = f"U+{value % (1 << 64):0{max(4, spec.precision or 0)}X}"
+        shown = "#" in spec.flags and 0 <= value <= 0x10FFFF and chr(value).isprintable()
+        return spec.without_zeros().pad(f"{named} '{chr(value)}'" if shown else named)
     base = _BASES.get("d" if spec.verb == "v" else spec.verb)
     if base is None:
         return None
-    digits = format(abs(value), base[0])
+    sign, digits = spec.sign(value < 0), format(abs(value), base[0])
     prefix = base[1] if "#" in spec.flags or spec.verb == "O" else ""
+    if spec.precision == 0 and value == 0:
+        return " " * spec.width
     if spec.precision is not None:
-        return spec.without_zeros().pad_number(spec.sign(value < 0), prefix + digits.rjust(spec.precision, "0"))
-    return spec.pad_number(spec.sign(value < 0) + prefix, digits)
+        digits = digits.rjust(spec.precision, "0")
+    elif "0" in spec.flags and "-" not in spec.flags:  # the prefix comes on top of the width
+        digits = digits.rjust(spec.width - len(sign), "0")
+    if base[0] == "o" and "#" in spec.flags and not digits.startswith("0"):
+        digits = "0" + digits
+    return spec.without_zeros().pad(sign + prefix + digits)
 
 
 def floating(spec: Spec, value: float) -> str | None:
-    """None where the verb is not for floats."""
+    """None where the verb is not for floats. Raises ValueFault for the binary forms that we do not know."""
     verb = "g" if spec.verb == "v" else spec.verb
+    sign = spec.sign(value < 0 or (value == 0 and str(value).startswith("-")))
+    if verb in "bxX":
+        return spec.pad_number(*_hexadecimal_float(spec, abs(value), sign))
     if verb not in "eEfFgG":
         return None
-    sign = spec.sign(value < 0 or (value == 0 and str(value).startswith("-")))
     if value != value or value in (float("inf"), float("-inf")):  # from no JSON and no literal: kept total
         return spec.without_zeros().pad_number(sign, "NaN" if value != value else "Inf")
-    if verb in "gG" and spec.precision is None:
-        digits = shortest(abs(value))
-        digits = digits.upper() if verb == "G" else digits
-    else:
+    return spec.pad_number(sign, _digits(spec, verb, abs(value)))
+
+
+def _digits(spec: Spec, verb: str, value: float) -> str:
+    if verb not in "gG" or spec.precision is not None:
         precision = 6 if spec.precision is None else spec.precision
-        digits = format(abs(value), f"{'#' if '#' in spec.flags and spec.verb != 'v' else ''}.{precision}{verb}")
-    return spec.pad_number(sign, digits)
+        return format(value, f"{'#' if '#' in spec.flags else ''}.{precision}{verb}")
+    digits = shortest(value)
+    if "#" in spec.flags:  # at least six digits
+        mantissa, e, exponent = digits.partition("e")
+        n_digits = len(mantissa.replace(".", "").lstrip("0"))
+        digits = mantissa + ("." if "." not in mantissa else "") + "0" * (6 - n_digits) + e + exponent
+    return digits.upper() if verb == "G" else digits
+
+
+def _hexadecimal_float(spec: Spec, value: float, sign: str) -> tuple[str, str]:
+    """Sign with prefix, and digits."""
+    if spec.verb == "b" or spec.precision is not None or "#" in spec.flags:
+        raise ValueFault(f"%{spec.verb} of a float64 with these flags is not supported")
+    mantissa, _, exponent = value.hex().removeprefix("0x").partition("p")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    text = f"{mantissa}p{int(exponent):+03d}"
+    return (sign + "0X", text.upper()) if spec.verb == "X" else (sign + "0x", text)
 
 
 def shortest(value: float) -> str:

@@ -119,7 +119,7 @@ class _Parser(PipelineParser):
         word = self.peek_word()
         if word.kind in ("if", "with"):
             if word.kind != keyword:
-                raise self.unexpected(word, "else")
+                raise self.unexpected(word, "input")
             self.next_word()
             with self.nested():
                 return (self._branch(keyword, word.pos),)

@@ -66,7 +66,17 @@ class PipelineParser:
         return parse_error(self.name, self.source, self._tokens[min(self._at, len(self._tokens)) - 1].pos, message)
 
     def unexpected(self, token: Token, context: str) -> TemplateError:
-        return self.error(token.text if token.kind == "error" else f"unexpected {_shown(token)} in {context}")
+        if token.kind == "error":
+            return self.error(token.text + self._started_before(token))
+        return self.error(f"unexpected {_shown(token)} in {context}")
+
+    def _started_before(self, error: Token) -> str:
+        """Where the action of a lexical error began, if that is another line."""
+        start = max((token.pos for token in self._tokens if token.kind == "open"), default=error.pos)
+        if "\n" not in self.source[start : error.pos]:
+            return ""
+        place = f" started at {self.name}:{1 + self.source.count(chr(10), 0, start)}"
+        return place if error.text.endswith(" action") else " in action" + place
 
     @contextmanager
     def nested(self) -> Iterator[None]:
@@ -190,7 +200,7 @@ def _shown(token: Token) -> str:
     """As Go prints a token."""
     if token.kind == "eof":
         return "EOF"
-    if token.kind in KEYWORDS:
+    if token.kind in KEYWORDS or token.kind == "dot":
         return f"<{token.text}>"
     text = token.text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{text[:10]}"...' if len(token.text) > 10 else f'"{text}"'

@@ -12,7 +12,7 @@ from .evaluator import execute
 from .functions import FUNCTIONS
 from .nodes import Tree
 from .parser import parse
-from .values import Value, from_json
+from .values import from_json
 
 MAX_SOURCE = 1 << 20  # characters
 MAX_OUTPUT = 16 << 20  # characters
@@ -49,10 +49,6 @@ class GoTemplate:
         except (ValueError, OverflowError, RecursionError) as error:
             raise TemplateError(f"template data cannot be decoded: {error}") from None
         return execute(self.tree, value, output_limit(len(memoryview(data))))
-
-    def render_value(self, value: Value, data_bytes: int) -> str:
-        """Like ``render``, for a value of ``values``' types that was made of ``data_bytes`` bytes."""
-        return execute(self.tree, value, output_limit(data_bytes))
 
 
 def output_limit(data_bytes: int) -> int:

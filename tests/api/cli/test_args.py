@@ -20,6 +20,9 @@ def parse(*argv):
         (["run", "m", "why", "--verbose"], "m", ["why"]),
         (["run", "m", "-5 + 3?"], "m", ["-5 + 3?"]),
         (["run", "m", "--", "--verbose"], "m", ["--verbose"]),
+        (["run", "m", "--think", "why"], "m", ["why"]),
+        (["run", "m", "--", "--think"], "m", ["--think"]),
+        (["run", "m", "--", "--keepalive", "-1s"], "m", ["--keepalive", "-1s"]),
     ],
 )
 def test_run_takes_flags_anywhere(argv, model, prompt):
@@ -30,6 +33,14 @@ def test_run_takes_flags_anywhere(argv, model, prompt):
 def test_run_takes_its_flags():
     arguments = parse("run", "m", "--keepalive", "5m", "--nowordwrap")
     assert (arguments.keepalive, arguments.nowordwrap, arguments.verbose) == ("5m", True, False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "think"), [([], None), (["--think"], "true"), (["--think=high"], "high"), (["--think=false"], "false")]
+)
+def test_a_value_may_be_left_out_or_stand_behind_an_equals_sign(argv, think):
+    assert parse("run", "m", *argv, "high").think == think
+    assert parse("run", "m", *argv, "high").prompt == ["high"]
 
 
 @pytest.mark.parametrize(("alias", "name"), [("ls", "list"), ("start", "serve")])
@@ -84,3 +95,21 @@ def test_help_of_a_command_to_the_letter():
         "  GRISTMILL_TLS_CA    Authority (PEM) that client commands trust as well\n"
         "  GRISTMILL_CONFIG    The file of settings (default ~/.config/gristmill/config.toml)\n"
     )
+
+
+def test_the_help_of_run_names_every_flag_and_the_prompts_variables():
+    text = args.find_command("run").help()
+    for words in (
+        "--keepalive DURATION",
+        "--format FORMAT",
+        "--think[=VALUE]",
+        "--hidethinking",
+        "--verbose",
+        "--nowordwrap",
+        "--truncate[=BOOL]",
+        "--dimensions N",
+        "OLLAMA_EDITOR",
+        "OLLAMA_NOHISTORY",
+    ):
+        assert f" {words} " in text
+    assert "OLLAMA_EDITOR" not in args.find_command("serve").help()

@@ -65,6 +65,21 @@ def test_from_a_model_needs_no_file(gristmill, server, folder):
     ]
 
 
+def test_quantizations_are_the_servers_business(gristmill, server, folder):
+    (folder / "Modelfile").write_text("FROM ./weights.gguf\nDRAFT ./draft.gguf\n")
+    (folder / "draft.gguf").write_bytes(b"GGUF")
+    assert gristmill("create", "mine", "-q", "q4_K_M", "--draft-quantize", "q8_0")[0] == 0
+    body = server.bodies("/api/create")[0]
+    assert (body["quantize"], body["draft_quantize"]) == ("q4_K_M", "q8_0")
+
+
+def test_a_draft_is_quantized_only_where_there_is_one(gristmill, server, folder):
+    (folder / "Modelfile").write_text("FROM ./weights.gguf\n")
+    text = "Error: --draft-quantize requires a DRAFT model\n"
+    assert gristmill("create", "mine", "--draft-quantize", "q8_0") == (1, "", text)
+    assert server.requests == []
+
+
 def test_paths_start_at_the_modelfile(gristmill, server, folder, tmp_path, monkeypatch):
     (folder / "Modelfile").write_text("FROM weights.gguf\n")
     monkeypatch.chdir(tmp_path)

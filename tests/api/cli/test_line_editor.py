@@ -5,17 +5,19 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from gristmill.api.cli.line_editor import HistoryFile, LineEditor, is_open, unquoted
+from gristmill.runtime.errors import GristmillError
 
 
 @pytest.fixture
 def typed():
-    """A function that makes an editor into which the given keys are typed."""
+    """A function that makes an editor into which the given keys are typed; ``more`` types further ones."""
     with create_pipe_input() as pipe:
 
-        def editor(keys, history=None):
+        def editor(keys, history=None, edit=str.upper):
             pipe.send_text(keys)
-            return LineEditor(history or HistoryFile(None), input=pipe, output=DummyOutput())
+            return LineEditor(history or HistoryFile(None), edit, input=pipe, output=DummyOutput())
 
+        editor.more = pipe.send_text
         yield editor
 
 
@@ -35,6 +37,23 @@ def typed():
 )
 def test_keys_become_a_message(typed, keys, text):
     assert typed(keys).read() == text
+
+
+def test_ctrl_g_changes_the_message_elsewhere(typed):
+    def edit(text):
+        typed.more(" more\r")
+        return text.upper()
+
+    assert typed("half\x07", edit=edit).read() == "HALF more"
+
+
+def test_an_editor_that_fails_leaves_the_message(typed, capsys):
+    def fail(text):
+        typed.more(" more\r")
+        raise GristmillError("no such editor")
+
+    assert typed("half\x07", edit=fail).read() == "half more"
+    assert capsys.readouterr().err == "Error: no such editor\n"
 
 
 def test_ctrl_d_on_an_empty_line_ends(typed):

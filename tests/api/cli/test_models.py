@@ -7,6 +7,7 @@ from support.fake_ollama import DIGEST, model
 
 from gristmill import __version__
 from gristmill.api.cli.models import processor
+from gristmill.api.ollama_version import OLLAMA_VERSION
 
 
 def ago(**span):
@@ -31,6 +32,11 @@ def test_list_filters_by_prefix_in_any_letter_case(gristmill, server):
     server.models = {name: model(name) for name in ("Llama:latest", "llava:latest", "qwen:latest")}
     _, out, _ = gristmill("ls", "LL")
     assert [line.split()[0] for line in out.splitlines()] == ["NAME", "Llama:latest", "llava:latest"]
+
+
+def test_list_has_no_size_for_a_model_elsewhere(gristmill, server):
+    server.models = {"far:cloud": {**model("far:cloud", modified_at=ago(days=3)), "remote_model": "far"}}
+    assert gristmill("list")[1].splitlines()[1] == "far:cloud    a80c4f17acd5    -       3 days ago    "
 
 
 def test_list_without_models_is_a_header(gristmill, server):
@@ -94,7 +100,13 @@ def test_stop_of_a_missing_model(gristmill, server):
 
 @pytest.mark.parametrize("flag", ["-v", "--version"])
 def test_version(gristmill, server, flag):
-    assert gristmill(flag) == (0, f"gristmill version is {__version__}\nserver version is 0.33.0\n", "")
+    assert gristmill(flag) == (0, f"gristmill version is {__version__}\nserver version is {OLLAMA_VERSION}\n", "")
+
+
+def test_version_warns_of_a_server_with_another_api(gristmill, server):
+    server.version = "0.99.1"
+    out = f"gristmill version is {__version__}\nserver version is 0.99.1\n"
+    assert gristmill("-v") == (0, out, f"Warning: client version is {OLLAMA_VERSION}\n")
 
 
 def test_version_without_a_server(gristmill, free_address):

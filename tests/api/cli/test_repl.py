@@ -3,13 +3,14 @@
 import pytest
 
 from gristmill.api.cli import terminal
+from gristmill.api.cli.abilities import Abilities
 from gristmill.api.cli.address import Address
 from gristmill.api.cli.client import Client
 from gristmill.api.cli.conversation import Conversation
 from gristmill.api.cli.line_editor import HistoryFile
 from gristmill.api.cli.repl import Repl
-from gristmill.api.cli.repl_commands import View
-from gristmill.api.cli.repl_help import HELP, SET_HELP, SHORTCUTS, SHOW_HELP
+from gristmill.api.cli.repl_help import HELP, PARAMETER_HELP, SET_HELP, SHORTCUTS, SHOW_HELP
+from gristmill.api.cli.view import View
 
 
 class Script:
@@ -33,8 +34,9 @@ def chat(server, capsys):
     """Runs a chat over the given lines: what it printed on stdout and stderr."""
     client = Client(Address("http", "127.0.0.1", int(server.address.partition(":")[2])))
 
-    def run(*lines, view=None, pending=""):
-        Repl(client, Conversation("smollm2"), view or View(HistoryFile(None)), Script(*lines, pending=pending)).run()
+    def run(*lines, view=None, conversation=None, pending=""):
+        view = view or View(HistoryFile(None))
+        Repl(client, conversation or Conversation("smollm2"), view, Script(*lines, pending=pending)).run()
         captured = capsys.readouterr()
         return captured.out, captured.err
 
@@ -119,6 +121,13 @@ def test_parameters_go_along_with_their_types(chat, server):
         ("/set nowordwrap", "Set 'nowordwrap' mode.\n"),
         ("/set verbose", "Set 'verbose' mode.\n"),
         ("/set quiet", "Set 'quiet' mode.\n"),
+        ("/set nothink", "Set 'nothink' mode.\n"),
+        ("/set think highest", "Usage:\n  /set think [high|medium|low|max]\n"),
+        ("/set parameter", PARAMETER_HELP + "\n"),
+        ("/? set parameter", PARAMETER_HELP + "\n"),
+        ("/save", "Usage:\n  /save <modelname>\n"),
+        ("/save mine", "Created new model 'mine'\n"),
+        ("/save a!b", "error: The model name 'a!b' is invalid\n"),
         ("/set history", ""),
         ("/set nohistory", ""),
         ("/set", SET_HELP + "\n"),
@@ -161,10 +170,13 @@ def test_show_prints_the_models_texts(chat, server):
         "free\nFROM x\nBe kind.\n\n{{ .Prompt }}\n"
     )
     assert chat("/show info")[0].startswith("  Capabilities\n    completion    \n\n")
-    assert chat("/set parameter top_k 7", "/show parameters")[0] == (
-        "Set parameter 'top_k' to '7'\n"
+    assert chat("/set parameter temperature 0.0", "/set parameter stop a b", "/show parameters")[0] == (
+        "Set parameter 'temperature' to '0.0'\n"
+        "Set parameter 'stop' to 'a, b'\n"
         'Model defined parameters:\n  stop  "a"\n  top_k 5\n\n'
-        "User defined parameters:\n  top_k                          7\n\n"
+        "User defined parameters:\n"
+        "  temperature                    0\n"
+        "  stop                           a, b\n\n"
     )
 
 
@@ -230,3 +242,113 @@ def test_keep_alive_goes_along(server, capsys):
     Repl(client, Conversation("smollm2", "7m"), View(HistoryFile(None)), Script("hi")).run()
     assert server.bodies("/api/generate")[0]["keep_alive"] == "7m"
     assert server.bodies("/api/chat")[0]["keep_alive"] == "7m"
+
+
+@pytest.fixture
+def thinker(server):
+    server.shown = {"capabilities": ["completion", "thinking"]}
+    server.pieces = [{"thinking": "Hm."}, "Yes."]
+    return server
+
+
+def test_thinking_is_shown_and_remembered(chat, thinker):
+    assert chat("hi", "and?")[0] == "Thinking...\nHm.\n...done thinking.\n\nYes.\n\n" * 2
+    assert thinker.bodies("/api/chat")[1]["messages"][1] == {"role": "assistant", "content": "Yes.", "thinking": "Hm."}
+
+
+def test_thinking_can_be_hidden(chat, thinker):
+    assert chat("hi", view=View(HistoryFile(None), hides_thinking=True))[0] == "Yes.\n\n"
+
+
+def test_thinking_is_switched(chat, thinker):
+    out, err = chat("a", "/set nothink", "b", "/set think high", "c", "/set think", "d")
+    assert [body["think"] for body in thinker.bodies("/api/chat")] == [True, False, "high", True]
+    assert "Set 'think' mode to 'high'.\n" in out
+    assert "Set 'think' mode.\n" in out
+    assert err == ""
+
+
+def test_a_model_that_cannot_think_is_warned_about(chat, server):
+    warning = 'warning: model "smollm2" does not support thinking output\n'
+    assert chat("/set think") == ("Set 'think' mode.\n", warning)
+
+
+def test_another_model_has_its_own_abilities(chat, thinker):
+    conversation = Conversation("smollm2", abilities=Abilities(takes_files=True))
+    assert chat("a", conversation=conversation)[1] == ""
+    assert conversation.abilities == Abilities(thinks=True)
+    thinker.shown = {"capabilities": ["completion"]}
+    thinker.models["other:latest"] = thinker.models["smollm2:latest"]
+    chat("/load other", "b", conversation=conversation)
+    assert [body.get("think") for body in thinker.bodies("/api/chat")] == [True, None]
+
+
+def test_a_saved_model_holds_all_that_was_set_and_said(chat, server):
+    server.shown = {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}
+    chat("/set system Be brief.", "/set parameter top_k 7", "hi", "/save mine")
+    assert server.bodies("/api/create") == [
+        {
+            "model": "mine",
+            "from": "smollm2",
+            "system": "Be brief.",
+            "parameters": {"top_k": 7},
+            "messages": [
+                *server.shown["messages"],
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": "Hello world."},
+            ],
+        }
+    ]
+
+
+def test_a_save_that_fails_is_an_error(chat, server):
+    server.statuses = ["parsing GGUF"]
+    assert chat("/save mine") == ("", "Error: the server did not say whether the model was created\n")
+
+
+@pytest.fixture
+def looker(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "bark.wav").write_bytes(b"RIFF\x10\0\0\0WAVEfmt ")
+    server.shown = {"capabilities": ["completion", "vision"]}
+    return server
+
+
+def test_files_go_along_and_stay_in_the_conversation(chat, looker):
+    out, _ = chat("see ./cat.png and ./bark.wav", "and?")
+    assert out.startswith("Added image 'cat.png'\nAdded audio 'bark.wav'\nHello world.\n")
+    first = looker.bodies("/api/chat")[1]["messages"][0]
+    assert first["content"] == "see and"
+    assert [image[:11] for image in first["images"]] == ["iVBORw0KGgo", "UklGRhAAAAB"]
+
+
+def test_a_message_may_begin_with_a_path(chat, looker, tmp_path):
+    out, _ = chat(f"{tmp_path}/cat.png what is it?", f"{tmp_path}/dog.png what is it?")
+    assert "Unknown command" in out
+    assert said(looker) == [[("user", "what is it?")]]
+
+
+def test_a_file_that_cannot_be_sent_ends_the_turn_only(chat, looker, tmp_path):
+    (tmp_path / "cat.png").write_text("hello")
+    text = "Couldn't process file: cat.png is no JPEG, PNG or WebP image and no WAV sound\n"
+    assert chat("see ./cat.png", "hi") == ("Hello world.\n\n", text)
+    assert said(looker) == [[("user", "hi")]]
+
+
+def test_a_model_without_eyes_reads_the_path(chat, looker):
+    looker.shown = {}
+    chat("see ./cat.png")
+    assert said(looker) == [[("user", "see ./cat.png")]]
+
+
+def test_tool_calls_are_shown_and_remembered(chat, server):
+    calls = [{"function": {"name": "now", "arguments": {"zone": "UTC"}}}]
+    server.pieces = [{"tool_calls": calls}]
+    assert chat("hi", "and?")[0] == 'Tool call: now(zone="UTC")\n\n' * 2
+    assert server.bodies("/api/chat")[1]["messages"][1] == {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def test_an_answer_that_never_began_leaves_no_empty_lines(chat, server):
+    server.pieces, server.error = [], "out of memory"
+    assert chat("hi") == ("", "Error: out of memory\n")

@@ -60,6 +60,88 @@ def test_a_format_goes_along(gristmill, server):
     assert server.bodies("/api/generate")[0]["format"] == "json"
 
 
+def test_a_format_may_be_a_schema(gristmill, server):
+    gristmill("run", "smollm2", "hi", "--format", '{"type": "object"}')
+    assert server.bodies("/api/generate")[0]["format"] == {"type": "object"}
+
+
+def test_a_bad_format_or_think_is_refused_before_anything_is_asked(gristmill, server):
+    text = 'invalid value for --think: "x" (must be true, false, high, medium, low, or max)'
+    assert gristmill("run", "smollm2", "hi", "--think=x") == (1, "", f"Error: {text}\n")
+    assert gristmill("run", "smollm2", "hi", "--format", "xml")[0] == 1
+    assert server.requests == []
+
+
+@pytest.fixture
+def thinker(server):
+    server.shown = {"details": {}, "model_info": {}, "capabilities": ["completion", "thinking"]}
+    server.pieces = [{"thinking": "Hm, "}, {"thinking": "well."}, "Forty", "-two."]
+    return server
+
+
+def test_thinking_is_shown_before_the_answer(gristmill, thinker):
+    assert gristmill("run", "smollm2", "hi") == (0, "Thinking...\nHm, well.\n...done thinking.\n\nForty-two.\n\n", "")
+
+
+def test_thinking_can_be_hidden(gristmill, thinker):
+    assert gristmill("run", "smollm2", "hi", "--hidethinking") == (0, "Forty-two.\n\n", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "think"),
+    [([], True), (["--think"], True), (["--think=false"], False), (["--think=low"], "low")],
+)
+def test_a_model_that_can_think_does_unless_told_otherwise(gristmill, thinker, flags, think):
+    gristmill("run", "smollm2", *flags, "hi")
+    assert thinker.bodies("/api/generate")[0]["think"] == think
+
+
+def test_any_other_model_is_asked_to_think_only_by_the_flag(gristmill, server):
+    gristmill("run", "smollm2", "hi", "--think=false")
+    gristmill("run", "smollm2", "hi")
+    assert [body.get("think") for body in server.bodies("/api/generate")] == [False, None]
+
+
+@pytest.fixture
+def looker(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    server.shown = {"details": {}, "model_info": {}, "capabilities": ["completion", "vision"]}
+    return server
+
+
+def test_an_image_goes_along(gristmill, looker):
+    assert gristmill("run", "smollm2", "describe ./cat.png") == (0, "Hello world.\n\n", "Added image 'cat.png'\n")
+    assert looker.bodies("/api/generate") == [{"model": "smollm2", "images": ["iVBORw0KGgo="], "prompt": "describe"}]
+
+
+def test_an_image_alone_is_a_prompt(gristmill, looker):
+    gristmill("run", "smollm2", "./cat.png")
+    assert looker.bodies("/api/generate")[0]["prompt"] == " "
+
+
+def test_piped_text_never_names_a_file_to_send(gristmill, looker):
+    gristmill("run", "smollm2", "describe", stdin=b"./cat.png")
+    assert looker.bodies("/api/generate") == [{"model": "smollm2", "prompt": "./cat.png describe"}]
+
+
+def test_a_model_without_eyes_reads_the_path(gristmill, looker):
+    looker.shown = {"details": {}, "model_info": {}, "capabilities": ["completion"]}
+    gristmill("run", "smollm2", "describe ./cat.png")
+    assert looker.bodies("/api/generate") == [{"model": "smollm2", "prompt": "describe ./cat.png"}]
+
+
+def test_an_image_that_is_none_is_an_error(gristmill, looker, tmp_path):
+    (tmp_path / "cat.png").write_text("hello")
+    text = "Couldn't process file: cat.png is no JPEG, PNG or WebP image and no WAV sound"
+    assert gristmill("run", "smollm2", "describe ./cat.png") == (1, "", f"Error: {text}\n")
+
+
+def test_tool_calls_are_readable(gristmill, server):
+    server.pieces = [{"tool_calls": [{"function": {"name": "now", "arguments": {"zone": "UTC"}}}]}]
+    assert gristmill("run", "smollm2", "hi") == (0, 'Tool call: now(zone="UTC")\n\n', "")
+
+
 def test_verbose_timings_go_to_stderr(gristmill, server):
     assert gristmill("run", "smollm2", "hi", "--verbose") == (0, "Hello world.\n\n", VERBOSE)
 

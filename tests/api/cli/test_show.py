@@ -86,6 +86,17 @@ def test_a_projector_has_its_own_section():
     )
 
 
+def test_a_model_elsewhere_says_where():
+    model = {"remote_model": "big", "remote_host": "https://example.org", "details": {"family": "x"}}
+    assert describe(model) == (
+        "  Model\n"
+        "    Remote model    big                    \n"
+        "    Remote URL      https://example.org    \n"
+        "    architecture    x                      \n"
+        "\n"
+    )
+
+
 def test_a_bare_model_shows_what_is_known():
     assert describe({"details": {"family": "llama"}, "model_info": {}}) == (
         "  Model\n    architecture    llama    \n\n"

@@ -15,7 +15,6 @@ from gristmill.api.store.show import (
     model_info,
     modelfile_text,
     parameters_text,
-    template_in_use,
     tensor_list,
 )
 from gristmill.runtime.errors import InvalidFile
@@ -204,15 +203,6 @@ def test_parameters_are_one_line_each():
         "top_p                          1",
         "use_mmap                       false",
     ]
-
-
-def test_the_template_in_use_is_the_one_inside_the_weights(store):
-    assert template_in_use(store.find("llama3:8b")) == TEMPLATE
-    bare = layer(store.root, "model", tiny_gguf(template=None))
-    write_manifest(store.root, "go/latest", [bare, layer(store.root, "template", b"{{ .System }}")], {})
-    write_manifest(store.root, "none/latest", [bare], {})
-    assert template_in_use(store.find("go")) == "{{ .System }}"
-    assert template_in_use(store.find("none")) == "{{ .Prompt }}"
 
 
 def test_the_modelfile_makes_the_model_again(store):

@@ -56,7 +56,12 @@ KNOWN = {
         *(f"GPT4 Correct {role}: " for role in ("System", "User", "Assistant")),
         *("<|end_of_turn|>", "GPT4 Correct Assistant:"),
     ),
-    "solar-instruct": labelled("### System:\n", "### User:\n", "### Assistant:\n", "\n\n"),
+    "solar-instruct": (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ '### Assistant:\\n' + m.content }}"
+        "{% else %}{{ '### ' + m.role.title() + ':\\n' + m.content + '\\n\\n' }}{% endif %}{% endfor %}"
+        "{{ '### Assistant:\\n' }}"
+    ),
+    "falcon-instruct": labelled("System: ", "User: ", "Falcon: ", "\n", "Falcon:"),
     "granite-instruct": labelled("System:\n", "Question:\n", "Answer:\n", "\n\n"),
     "gemma-instruct": NO_SYSTEM + GEMMA,
     "gemma3-instruct": in_first(

@@ -187,6 +187,13 @@ async def test_a_last_assistant_message_begins_the_answer(source):
     assert text == await prompt(source, [USER]) + f"Well, <{GUARD}|im_end|>"
 
 
+async def test_thinking_that_has_begun_goes_on_where_the_template_leaves_it_open():
+    begun = {"role": "assistant", "content": "", "thinking": "Hm"}
+    opens = "{{ range .Messages }}<{{ .Role }}>{{ .Content }}{{ .Thinking }}{{ end }}"
+    assert await prompt(opens, [USER, begun]) == "<user>Hi<assistant>Hm"
+    assert await prompt(CHATML, [USER, begun]) == await prompt(CHATML, [USER])
+
+
 async def test_an_assistant_message_with_calls_is_no_beginning():
     messages = [USER, {**ANSWER, "tool_calls": [CALL]}]
     assert await prompt(CHATML, messages) == await prompt(CHATML, [USER]) + "Hello<|im_end|>\n<|im_start|>assistant\n"

@@ -24,6 +24,7 @@ DATA = {
     "M": {"b": 2, "a": 1},
     "Deep": {"In": {"Out": "x"}},
     "Null": None,
+    "Nest": [[1, "x"], None, {"a": None}],
 }
 
 # Source to output.
@@ -113,6 +114,12 @@ PRINTF = {
     "`%v|%s|%d` nil nil nil": "<nil>|%!s(<nil>)|%!d(<nil>)",
     "`%d|%s|%t|%z` `a` 1 2 3": "%!d(string=a)|%!s(int=1)|%!t(int=2)|%!z(int=3)",
     "`%d %d` 1": "1 %!d(MISSING)",
+    "`%5t|%-8d|%+.1s|%#d` 1 `a` 2.5 2.5": "%!t(int=    1)|%!d(string=a       )|%!s(float64=+2)|%!d(float64=2.50000)",
+    "`%d %x %X` .W 2.5 0.1": "[%!d(string=a) %!d(string=b)] 0x1.4p+01 0X1.999999999999AP-04",
+    "`%#o|%#.4o|%#x|%#08x|%#b|%.0d|%3.0d|%O` 8 8 255 255 5 0 0 8": "010|0010|0xff|0x000000ff|0b101||   |0o10",
+    "`%#U|%#U|%U|%.6U|%+q` 8364 1 -1 65 8364": "U+20AC '€'|U+0001|U+FFFFFFFFFFFFFFFF|U+000041|'\\u20ac'",
+    "`%[2].2f|%[1]*d|%[9]*d` 1 2": "%!f(BADINDEX)|2|%!(BADWIDTH)%!d(BADINDEX)",
+    "`%s|%v` .Nest .Nest": "[[%!s(float64=1) x] <nil> map[a:<nil>]]|[[1 x] <nil> map[a:<nil>]]",
     "`%d` 1 `a` 2.5": "1%!(EXTRA string=a, float64=2.5)",
     "`%[2]d %[1]d %d` 1 2": "2 1 2",
     "`%[3]d %[x]d %[1]5d` 1": "%!d(BADINDEX) %!d(BADINDEX) %!d(BADINDEX)",
@@ -125,10 +132,12 @@ PRINTF = {
 # Source to the end of Go's message.
 REFUSED = {
     "{{": "template: t:1: unclosed action",
+    "{{\n\n": "template: t:3: unclosed action started at t:1",
+    "{{ 1\n)": "template: t:2: unexpected right paren in action started at t:1",
     "a\n{{ if }}": "template: t:2: missing value for if",
     "{{ if 1 }}": "template: t:1: unexpected EOF",
     "{{ if 1 }}{{ else }}{{ else }}{{ end }}": "template: t:1: expected end; found {{else}}",
-    "{{ with 1 }}{{ else if 1 }}{{ end }}": "template: t:1: unexpected <if> in else",
+    "{{ with 1 }}{{ else if 1 }}{{ end }}": "template: t:1: unexpected <if> in input",
     "{{ nope }}": 'template: t:1: function "nope" not defined',
     "{{ $x }}": 'template: t:1: undefined variable "$x"',
     "{{ if 1 }}{{ $x := 1 }}{{ end }}{{ $x }}": 'template: t:1: undefined variable "$x"',
@@ -232,6 +241,12 @@ def test_fails_with_gos_message(source):
         GoTemplate(source, "t").render(DATA)
     assert str(caught.value).endswith(REFUSED[source])
     assert str(caught.value).startswith("template: t:")
+
+
+@pytest.mark.parametrize("call", ["`%p` .L", "`%b` 1.5", "`%.2x` 1.5", "`%#x` 1.5"])
+def test_conversions_that_we_lack_are_refused(call):
+    with pytest.raises(TemplateError, match="not supported"):
+        GoTemplate(f"{{{{ printf {call} }}}}").render(DATA)
 
 
 def test_gos_own_outputs():
