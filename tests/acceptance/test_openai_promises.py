@@ -5,7 +5,9 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
+from pathlib import Path
 
 import pytest
 from support.qwen import TEMPLATE
@@ -170,6 +172,15 @@ def test_a_runner_that_dies_is_an_error_in_the_stream(smollm2, client):
     with pytest.raises(openai.APIError, match="unexpectedly stopped"):
         list(stream)
     assert client.chat.completions.create(**GREEDY).choices[0].message.content
+
+
+def test_the_pages_examples_work(smollm2):
+    page = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
+    examples = re.findall(r"curl http://127\.0\.0\.1:11434(/\S+) -d '(.*?)'", page, re.DOTALL)
+    assert len(examples) == 4
+    for path, body in examples:
+        answer = smollm2.json("POST", path, {"seed": 1, **json.loads(body)})
+        assert answer["usage"]["total_tokens"] > 0
 
 
 def test_a_compressed_body_is_refused_with_the_way_out(smollm2):

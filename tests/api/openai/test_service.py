@@ -72,6 +72,12 @@ async def test_a_completion_whole_and_streamed(api):
     assert api.runners.last.prompts[0][0] == CHATML_HI
 
 
+async def test_an_empty_prompt_loads_in_a_stream_as_well(api):
+    frame, done = await events(api, "/v1/completions", {"model": "tiny"})
+    assert (frame["choices"][0]["finish_reason"], done) == ("load", "[DONE]")
+    assert api.runners.last.prompts == []
+
+
 async def test_fields_reach_the_sampler(api):
     body = {"max_completion_tokens": 9, "seed": 4, "stop": "x", "top_k": 3, "logit_bias": {"65": -100}}
     await posted(api, "/v1/chat/completions", {**CHAT, **body}, answers.ChatCompletion)
