@@ -20,7 +20,9 @@ __all__ = ["METRICS_PATH", "check_keys", "is_local", "route_of"]
 
 METRICS_PATH = "/metrics"
 OPEN = frozenset({"/", "/api/health", "/api/version"})
-INFERENCE = frozenset({"/api/generate", "/api/chat", "/api/embed", "/api/embeddings"})
+INFERENCE = frozenset(
+    f"/api/{name}" for name in ("generate", "chat", "embed", "embeddings", "rerank", "tokenize", "detokenize")
+)
 _MISSING = "an API key is needed: send it as Authorization: Bearer KEY, or as x-api-key"
 _UNKNOWN = "this API key is not known here: ask whoever runs the server for one"
 _LOCAL_ONLY = "metrics are for clients on this machine: set GRISTMILL_METRICS=1 to serve them to all, or use API keys"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp import web
 from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 
 from .create import create_model
+from .create_template import with_detected_template
 from .errors import NotFound
 from .loaded import Loaded
 from .ollama_version import OLLAMA_VERSION
@@ -20,7 +22,7 @@ from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
 from .service import SERVICE, Service, Target, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
 from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
-from .stream import send_last, send_lines
+from .stream import Lines, send_last, send_lines
 
 Line = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -156,10 +158,19 @@ async def copy(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /api/create: a new model, from another or from uploaded files; progress as it goes."""
     body = await read_request(request, CreateRequest)
-    if body.template:
-        await request.app[SERVICE].renderer.inspect_go(body.template)  # raises TemplateError for one that is none
-    lines = create_model(request.app[SERVICE].store, body)
+    lines = _create_lines(request.app[SERVICE], body)
     return await send_lines(request, lines) if body.stream else await send_last(lines)
+
+
+async def _create_lines(service: Service, body: CreateRequest) -> Lines:
+    if body.template:
+        await service.renderer.inspect_go(body.template)  # raises TemplateError for one that is none
+    body, name = await with_detected_template(service, body)
+    async with aclosing(create_model(service.store, body)) as lines:
+        async for line in lines:
+            if name and line["status"] == "writing manifest":
+                yield {"status": f"using autodetected template {name}"}
+            yield line
 
 
 async def delete(request: web.Request) -> web.Response:

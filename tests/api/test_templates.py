@@ -117,3 +117,25 @@ async def test_a_broken_template_in_the_store_gives_way_to_the_files_own(models)
     await models.create("broken", from_="jinja", template=GO)
     models.service.templates._inspected[GO] = None
     assert (await models.json("/api/show", {"model": "broken"}))["template"] == JINJA
+
+
+async def test_a_known_template_is_found_by_its_prompts(models, tmp_path):
+    chatml = (
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    path = write_tiny_model(tmp_path / "chatml.gguf", chat_template=chatml, seed=3)
+    digest, _ = models.service.store.blobs.add(path.read_bytes())
+    lines = await models.lines("/api/create", {"model": "found", "files": {"m.gguf": str(digest)}})
+    assert {"status": "using autodetected template chatml"} in lines
+    shown = await models.json("/api/show", {"model": "found"})
+    assert "<|im_start|>" in shown["parameters"]
+    assert ".Messages" in shown["template"]
+    assert await prompt_of(models, "found") == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+
+
+async def test_an_unknown_template_stays_the_files_own(models):
+    digest = models.service.store.find("jinja").layers[0].digest
+    lines = await models.lines("/api/create", {"model": "again", "files": {"m.gguf": str(digest)}})
+    assert not any("autodetected" in line["status"] for line in lines)
