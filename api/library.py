@@ -45,13 +45,18 @@ async def status(request: web.Request) -> web.Response:
 async def tags(request: web.Request) -> web.Response:
     """GET /api/tags: all models, newest first."""
     service = request.app[SERVICE]
-    listed = []
+    return json_response({"models": [line for _, line in await listed(service)]})
+
+
+async def listed(service: Service) -> list[tuple[StoredModel, Line]]:
+    """All models that can be read, newest first, each with its line of /api/tags."""
+    found = []
     for model in await asyncio.to_thread(service.store.list):
         try:
-            listed.append(await _tag(service, model))
+            found.append((model, await _tag(service, model)))
         except ModelError as error:
             log.warning("%s is left out of the list: %s", model.name.short, error)
-    return json_response({"models": listed})
+    return found
 
 
 async def _tag(service: Service, model: StoredModel) -> Line:

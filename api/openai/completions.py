@@ -1,170 +1,142 @@
-"""Text completions: OpenAI's older form, with one text in, or several, or token ids."""
+"""Completions of prompts, OpenAI's older endpoint: to native generate requests, and from their lines."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
-
-from msgspec import Meta, Struct, field
+from typing import Any
 
 from gristmill.runtime.errors import InvalidRequest
 
-from ..schema import GenerateRequest, KeepAlive
-from .chat import MAX_CHOICES
-from .wire import FINGERPRINT, StreamOptions, Usage, finish_reason, new_id, sampling_of
+from ..answer import Line
+from ..inference import MAX_TOP_LOGPROBS
+from ..schema import GenerateRequest
+from .options import go_type, nth_options, run_options
+from .schema import CompletionRequest
+from .token_logprobs import TokenLogprobs
+from .wire import Head, finish_reason, usage
 
-__all__ = ["CompletionChunks", "CompletionRequest", "completion", "native_requests"]
+__all__ = ["MAX_CHOICES", "CompletionStream", "completion", "completion_requests"]
 
-Prompt = str | list[int]
-
-
-class CompletionRequest(Struct, kw_only=True):
-    """Unknown fields are ignored. From ``top_k`` on, and prompts that are no text: beyond Ollama."""
-
-    model: str = ""
-    prompt: Any = ""
-    suffix: str = ""
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: str | list[Any] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logprobs: Annotated[int, Meta(ge=0)] = 0
-    logit_bias: dict[str, float] = {}
-    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] = 1
-    echo: bool = False
-    top_k: int | None = None
-    min_p: float | None = None
-    repeat_penalty: float | None = None
-    options: dict[str, Any] = {}
-    keep_alive: KeepAlive | None = None
-    debug_render_only: bool = field(default=False, name="_debug_render_only")
+MAX_CHOICES = 128
+_MAX_ID = 2**31
 
 
-def native_requests(body: CompletionRequest) -> list[GenerateRequest]:
-    """One for each choice: ``n`` for each prompt. Raises InvalidRequest naming the field."""
+def completion_requests(body: CompletionRequest) -> list[GenerateRequest]:
+    """A native request for each choice: ``n`` of the first prompt, then of the next. Raises InvalidRequest."""
     if body.echo:
-        raise InvalidRequest("echo: the prompt is not given back")
-    prompts = _prompts(body.prompt)
-    if len(prompts) * body.n > MAX_CHOICES:
-        raise InvalidRequest(f"prompt and n: more than {MAX_CHOICES} choices in one request")
-    return [_native(body, prompt, choice) for prompt in prompts for choice in range(body.n)]
+        raise InvalidRequest("echo: only false is supported; put the prompt in front of the text yourself")
+    if not 0 <= (body.logprobs or 0) <= MAX_TOP_LOGPROBS:
+        raise InvalidRequest(f"logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
+    prompts = _read_prompts(body.prompt)
+    n = 1 if body.debug_render_only else body.n
+    if len(prompts) * n > MAX_CHOICES:
+        raise InvalidRequest(
+            f"prompt: {len(prompts)} prompts with {n} choices each are over the limit of {MAX_CHOICES}; "
+            "send them in parts"
+        )
+    options = _options(body)
+    return [_request(body, prompt, nth_options(options, i)) for prompt in prompts for i in range(n)]
 
 
-def _prompts(given: Any) -> list[Prompt]:
-    if isinstance(given, str) or _is_ids(given):
-        return [given]
-    if isinstance(given, list) and given and (all(isinstance(p, str) for p in given) or all(map(_is_ids, given))):
-        return list(given)
-    raise InvalidRequest("prompt: expected a text, token ids, or a list of either")
-
-
-def _is_ids(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(i) is int and 0 <= i < 1 << 31 for i in value)
-
-
-def _native(body: CompletionRequest, prompt: Prompt, choice: int) -> GenerateRequest:
-    options = sampling_of(body, choice, default_temperature=1.0, default_top_p=1.0)
-    options["top_p"] = options["top_p"] or 1.0
-    options |= {"frequency_penalty": body.frequency_penalty or 0.0, "presence_penalty": body.presence_penalty or 0.0}
-    if body.stop is not None:
-        options["stop"] = _stop(body.stop)
-    if body.max_tokens is not None:
-        options["num_predict"] = body.max_tokens
+def _request(body: CompletionRequest, prompt: str | list[int], options: dict[str, Any]) -> GenerateRequest:
     return GenerateRequest(
         model=body.model,
         prompt=prompt if isinstance(prompt, str) else "",
-        tokens=prompt if isinstance(prompt, list) else [],
+        tokens=[] if isinstance(prompt, str) else prompt,
         suffix=body.suffix,
-        stream=body.stream,
         options=options,
         keep_alive=body.keep_alive,
-        logprobs=body.logprobs > 0,
-        top_logprobs=body.logprobs,
+        logprobs=body.logprobs is not None,
+        top_logprobs=body.logprobs or 0,
         logit_bias=body.logit_bias,
         debug_render_only=body.debug_render_only,
     )
 
 
-def _stop(stop: str | list[Any]) -> list[str]:
-    texts = [stop] if isinstance(stop, str) else stop
-    for text in texts:
-        if not isinstance(text, str):
-            kind = "float64" if isinstance(text, int | float) else type(text).__name__
-            raise InvalidRequest(f"invalid type for 'stop' field: {kind}")
-    return texts
+def _options(body: CompletionRequest) -> dict[str, Any]:
+    """A ``top_p`` of 0 is none; the penalties are 0, not the model's own."""
+    options = run_options(
+        body,
+        _stop(body.stop),
+        body.max_tokens,
+        temperature=1.0,
+        top_p=1.0,
+        frequency_penalty=0.0,
+        presence_penalty=0.0,
+    )
+    return {**options, "top_p": 1.0} if body.top_p == 0 else options
 
 
-def completion(body: CompletionRequest, wholes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The whole answer; ``wholes`` are the native answers of its choices."""
-    usage = Usage()
-    choices = []
-    for index, whole in enumerate(wholes):
-        usage.add(whole)
-        choice: dict[str, Any] = {"text": whole["response"], "index": index, "finish_reason": finish_reason(whole)}
-        if entries := whole.get("logprobs"):
-            choice["logprobs"] = _logprobs(entries, 0)
-        choices.append(choice)
-    return {**_common(body), "choices": choices, "usage": usage.shown()}
+def _stop(given: str | list[Any] | None) -> list[str] | None:
+    if given is None or isinstance(given, str):
+        return None if given is None else [given]
+    for item in given:
+        if not isinstance(item, str):
+            raise InvalidRequest(f"invalid type for 'stop' field: {go_type(item)}")
+    return given
 
 
-def _common(body: CompletionRequest) -> dict[str, Any]:
-    return {
-        "id": new_id("cmpl"),
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": body.model,
-        "system_fingerprint": FINGERPRINT,
-    }
+def _read_prompts(given: Any) -> list[str] | list[list[int]]:
+    """A text, texts, token ids or lists of token ids, as a list of prompts. Raises InvalidRequest."""
+    if isinstance(given, str):
+        return [given]
+    prompts = [given] if _is_ids(given) else given
+    if isinstance(prompts, list) and prompts and (all(map(_is_text, prompts)) or all(map(_is_ids, prompts))):
+        return prompts
+    raise InvalidRequest("prompt: expected a text, a list of texts, token ids, or a list of lists of token ids")
 
 
-def _logprobs(entries: Sequence[dict[str, Any]], offset: int) -> dict[str, Any]:
-    """The older shape: lists side by side; ``text_offset`` counts characters from the text's beginning."""
-    offsets = []
-    for entry in entries:
-        offsets.append(offset)
-        offset += len(entry["token"])
-    return {
-        "tokens": [entry["token"] for entry in entries],
-        "token_logprobs": [entry["logprob"] for entry in entries],
-        "top_logprobs": [{top["token"]: top["logprob"] for top in entry.get("top_logprobs", [])} for entry in entries],
-        "text_offset": offsets,
-    }
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
-class CompletionChunks:
-    """Makes the chunks of one streamed answer."""
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int and 0 <= item < _MAX_ID for item in value)
 
-    def __init__(self, body: CompletionRequest):
-        self._body, self._common = body, _common(body)
-        self._usage = Usage()
-        self._offsets: dict[int, int] = {}
 
-    def of(self, line: dict[str, Any], index: int = 0) -> Iterator[dict[str, Any]]:
-        """The chunk for a native line of choice ``index``; thinking is left out."""
-        is_last = bool(line.get("done"))
-        if is_last:
-            self._usage.add(line)
-        if not line["response"] and not is_last:
+def completion(head: Head, lines: Sequence[Line], n: int, n_top: int = 0) -> dict[str, Any]:
+    """The whole answer; ``lines`` has one line for each choice, of which ``n`` each share a prompt."""
+    choices = [
+        {
+            "text": line["response"],
+            "index": index,
+            "finish_reason": finish_reason(line),
+            **_logprobs(line, TokenLogprobs(n_top)),
+        }
+        for index, line in enumerate(lines)
+    ]
+    debug = {key: lines[0][key] for key in ("_debug_info",) if key in lines[0]}
+    return head.with_fields(choices=choices, usage=usage(lines, n), **debug)
+
+
+class CompletionStream:
+    """The frames of ``n_choices``, ``n`` of each prompt, whose lines come in any order among each other.
+
+    With ``include_usage`` every frame has a usage, of zeros before the last one: so does Ollama.
+    """
+
+    def __init__(self, head: Head, n_choices: int, n: int, *, n_top: int = 0, include_usage: bool = False):
+        self._head, self._n = head, n
+        self._no_usage = {"usage": usage([], n)} if include_usage else {}
+        self._last: list[Line] = [{}] * n_choices
+        self._logprobs = [TokenLogprobs(n_top) for _ in range(n_choices)]
+
+    def frames(self, index: int, line: Line) -> Iterator[dict[str, Any]]:
+        """One frame; none of a line that has nothing to show, as one of thinking."""
+        logprobs = _logprobs(line, self._logprobs[index])
+        if not (line["response"] or logprobs or line["done"]):
             return
-        choice: dict[str, Any] = {"text": line["response"], "index": index, "finish_reason": finish_reason(line)}
-        if entries := line.get("logprobs"):
-            offset = self._offsets.get(index, 0)
-            choice["logprobs"] = _logprobs(entries, offset)
-            self._offsets[index] = offset + sum(len(entry["token"]) for entry in entries)
-        zeros = {"usage": Usage().shown()} if self._counts else {}
-        yield {**self._common, "choices": [choice], **zeros}
+        reason = None
+        if line["done"]:
+            self._last[index], reason = line, finish_reason(line)
+        choice = {"text": line["response"], "index": index, "finish_reason": reason, **logprobs}
+        yield self._head.with_fields(choices=[choice], **self._no_usage)
 
     def end(self) -> Iterator[dict[str, Any]]:
-        """What comes when all choices are done."""
-        if self._counts:
-            yield {**self._common, "choices": [], "usage": self._usage.shown()}
+        if self._no_usage:
+            yield self._head.with_fields(choices=[], usage=usage(self._last, self._n))
 
-    @property
-    def _counts(self) -> bool:
-        return bool(self._body.stream_options and self._body.stream_options.include_usage)
+
+def _logprobs(line: Line, shown: TokenLogprobs) -> dict[str, Any]:
+    entries = line.get("logprobs")
+    return {"logprobs": shown.shown(entries)} if entries else {}

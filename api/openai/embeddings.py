@@ -1,62 +1,57 @@
-"""Embeddings: OpenAI's request as a native one, vectors as lists or as base64."""
+"""Vectors: from OpenAI's request to the native one, and from vectors to OpenAI's answer."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from gristmill.runtime.errors import InvalidRequest
 
-from ..schema import EmbedRequest, KeepAlive
+from ..embed import Embedding
+from ..errors import shown
+from ..schema import EmbedRequest
+from .schema import EmbeddingRequest
 
 if TYPE_CHECKING:
-    from ..embed import Embedding
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["OpenAIEmbeddingsRequest", "embeddings", "native_request"]
-
-_FORMATS = ("float", "base64")
-
-
-class OpenAIEmbeddingsRequest(Struct, kw_only=True):
-    """``input``: a text, texts, token ids, or lists of those. Unknown fields are ignored."""
-
-    model: str = ""
-    input: Any = None
-    dimensions: int = 0
-    encoding_format: str = "float"
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
+__all__ = ["embed_request", "embedding_list"]
 
 
-def native_request(body: OpenAIEmbeddingsRequest) -> EmbedRequest:
-    """Raises InvalidRequest naming the field."""
-    if body.encoding_format.lower() not in _FORMATS:
+def embed_request(body: EmbeddingRequest) -> EmbedRequest:
+    """An empty text is one input. Raises InvalidRequest."""
+    if body.encoding_format.lower() not in ("", "float", "base64"):
         raise InvalidRequest(
-            f"Invalid value for 'encoding_format' = {body.encoding_format[:40]}. Supported values: ['float', 'base64']."
+            f"Invalid value for 'encoding_format' = {shown(body.encoding_format)}. "
+            "Supported values: ['float', 'base64']."
         )
     if body.input is None or body.input == []:
         raise InvalidRequest("invalid input")
-    given = [body.input] if body.input == "" else body.input
     return EmbedRequest(
-        model=body.model, input=given, dimensions=body.dimensions, keep_alive=body.keep_alive, options=body.options
+        model=body.model,
+        input=[""] if body.input == "" else body.input,
+        dimensions=body.dimensions,
+        keep_alive=body.keep_alive,
+        options=body.options,
     )
 
 
-def embeddings(body: OpenAIEmbeddingsRequest, embedding: Embedding) -> dict[str, Any]:
-    """The answer, one object for each vector."""
-    as_text = body.encoding_format.lower() == "base64"
-    return {
-        "object": "list",
-        "data": [
-            {
-                "object": "embedding",
-                "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_text else vector,
-                "index": index,
-            }
-            for index, vector in enumerate(embedding.vectors)
-        ],
-        "model": body.model,
-        "usage": {"prompt_tokens": embedding.n_tokens, "total_tokens": embedding.n_tokens},
-    }
+def embedding_list(body: EmbeddingRequest, embedding: Embedding) -> dict[str, Any]:
+    """The whole answer. Vectors in base64 are 32-bit floats, little-endian."""
+    shape = _base64 if body.encoding_format.lower() == "base64" else _floats
+    data = [
+        {"object": "embedding", "embedding": shape(vector), "index": index}
+        for index, vector in enumerate(embedding.vectors)
+    ]
+    usage = {"prompt_tokens": embedding.n_tokens, "total_tokens": embedding.n_tokens}
+    return {"object": "list", "data": data, "model": body.model, "usage": usage}
+
+
+def _floats(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As it is: the encoder writes the shortest digits that mean the same 32-bit float."""
+    return vector
+
+
+def _base64(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()

@@ -1,4 +1,4 @@
-"""Parts of requests that OpenAI's endpoints have in common: pictures, sounds, reasoning, formats, stop texts."""
+"""Parts of requests that OpenAI's endpoints have in common: pictures, sounds, reasoning, roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gristmill.runtime.errors import InvalidRequest, cut
 
 from ..schema import Think
 
-__all__ = ["audio_of", "format_of", "image_of", "is_base64", "roles_of_ours", "stop_of", "think_of"]
+__all__ = ["audio_of", "image_of", "is_base64", "roles_of_ours", "think_of"]
 
 _IMAGE_PREFIXES = tuple(f"data:{kind};base64," for kind in ("image/jpeg", "image/jpg", "image/png", "image/webp", ""))
 _EFFORTS: Mapping[str, bool | str] = {
@@ -45,9 +45,10 @@ def image_of(url: Any) -> str:
     if url.startswith(("http://", "https://")):
         raise InvalidRequest("image URLs are not currently supported, please use base64 encoded data instead")
     prefix = next((prefix for prefix in _IMAGE_PREFIXES if url.startswith(prefix)), None)
-    if prefix is None or not is_base64(url[len(prefix) :]):
+    data = url[len(prefix or "") :]
+    if prefix is None or not data or not is_base64(data):
         raise InvalidRequest("invalid image input")
-    return url[len(prefix) :]
+    return data
 
 
 def audio_of(part: Any) -> str:
@@ -69,27 +70,6 @@ def is_base64(text: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return True
-
-
-def format_of(response_format: Mapping[str, Any] | None) -> Any:
-    """The native ``format``. A JSON schema that is not there is refused: it would not be enforced."""
-    kind = str((response_format or {}).get("type", "")).strip().lower()
-    if kind == "json_object":
-        return "json"
-    if kind != "json_schema":
-        return None
-    holder = (response_format or {}).get("json_schema")
-    schema = holder.get("schema") if isinstance(holder, Mapping) else None
-    if not isinstance(schema, Mapping):
-        raise InvalidRequest("response_format: json_schema needs an object as json_schema.schema")
-    return schema
-
-
-def stop_of(stop: Any) -> list[str] | None:
-    """A text, or the texts of a list; None where nothing is given."""
-    if isinstance(stop, str):
-        return [stop]
-    return [item for item in stop if isinstance(item, str)] if isinstance(stop, list) else None
 
 
 def roles_of_ours(role: str) -> str:

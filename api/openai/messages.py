@@ -1,8 +1,8 @@
-"""The messages of a chat completion request, as native ones."""
+"""A conversation in OpenAI's words as native messages. Texts of errors are Ollama's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,83 +11,66 @@ from gristmill.runtime.errors import InvalidRequest
 
 from ..schema import FunctionCall, Message, ToolCall
 from .inputs import audio_of, image_of, roles_of_ours
+from .options import go_type
+from .schema import ChatMessage, WrittenCall
 
-__all__ = ["native_messages"]
-
-_GO_TYPES = {bool: "bool", int: "float64", float: "float64", dict: "map[string]interface {}"}
-
-
-def native_messages(given: Sequence[Any]) -> list[Message]:
-    """Each part of a message becomes one of its own, with the same role. Raises InvalidRequest naming what is wrong."""
-    if not given:
-        raise InvalidRequest("[] is too short - 'messages'")
-    messages: list[Message] = []
-    for i, item in enumerate(given):
-        if not isinstance(item, Mapping):
-            raise InvalidRequest(f"messages[{i}]: expected object, got {type(item).__name__}")
-        messages += _native(item, messages)
-    return messages
+__all__ = ["native_messages", "read_arguments"]
 
 
-def _native(item: Mapping[str, Any], before: Sequence[Message]) -> list[Message]:
-    role = roles_of_ours(str(item.get("role") or ""))
-    calls = [_call(call) for call in item.get("tool_calls") or []]
-    common: dict[str, Any] = {"role": role, "thinking": _text(item.get("reasoning"))}
-    if role == "tool":
-        call_id = _text(item.get("tool_call_id"))
-        common |= {"tool_call_id": call_id, "tool_name": _text(item.get("name")) or _name_of(call_id, before)}
-    content = item.get("content")
-    if isinstance(content, str):
-        return [Message(content=content, tool_calls=calls, **common)]
-    if isinstance(content, list):
-        parts = [Message(**_part(part), **common) for part in content]
-        if calls and parts:
-            parts[-1].tool_calls = calls
-        return parts or [Message(tool_calls=calls, **common)]
-    if content is None and calls:
-        return [Message(tool_calls=calls, **common)]
-    kind = "<nil>" if content is None else _GO_TYPES.get(type(content), type(content).__name__)
-    raise InvalidRequest(f"invalid message content type: {kind}")
+def native_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Each message as one, or as many as its content has parts. Raises InvalidRequest for what is no message."""
+    names = {call.id: call.function.name for message in messages for call in message.tool_calls}
+    return [native for message in messages for native in _natives(message, names)]
+
+
+def _natives(message: ChatMessage, names: dict[str, str]) -> Iterator[Message]:
+    """``names`` are those of the conversation's calls, by id."""
+    about: dict[str, Any] = {"role": roles_of_ours(message.role)}
+    if message.role.lower() == "tool":
+        about |= {"tool_name": message.name or names.get(message.tool_call_id, "")}
+        about |= {"tool_call_id": message.tool_call_id}
+    parts = _parts(message)
+    for i, part in enumerate(parts):
+        thinking = message.reasoning if i == 0 else ""
+        calls = _calls(message.tool_calls) if i == len(parts) - 1 else []
+        yield Message(**about, **part, thinking=thinking, tool_calls=calls)
+
+
+def _parts(message: ChatMessage) -> list[dict[str, Any]]:
+    """The content's parts as fields of native messages; at least one."""
+    match message.content:
+        case str(text):
+            return [{"content": text}]
+        case list(parts):
+            return [_part(part) for part in parts] or [{}]
+        case None if message.tool_calls:
+            return [{}]
+    raise InvalidRequest(f"invalid message content type: {go_type(message.content)}")
 
 
 def _part(part: Any) -> dict[str, Any]:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return {"content": part["text"]}
-    if kind == "image_url":
-        return {"images": [image_of(part.get("image_url"))]}
-    if kind == "input_audio":
-        return {"images": [audio_of(part.get("input_audio"))]}
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return {"content": text}
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            return {"images": [image_of(url)]}
+        case {"type": "input_audio"}:
+            audio_of(part.get("input_audio"))
+            raise InvalidRequest("input_audio: this version cannot listen; send the words as text")
     raise InvalidRequest("invalid message format")
 
 
-def _call(call: Any) -> ToolCall:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping):
-        raise InvalidRequest("invalid tool call: it has no function")
-    return ToolCall(
-        id=_text(call.get("id")),
-        function=FunctionCall(
-            name=_text(function.get("name")),
-            arguments=read_arguments(function.get("arguments")),
-            index=call["index"] if isinstance(call.get("index"), int) else 0,
-        ),
-    )
+def _calls(calls: Sequence[WrittenCall]) -> list[ToolCall]:
+    """Calls that the model wrote before. Raises InvalidRequest for arguments that are no JSON object."""
+    return [
+        ToolCall(id=call.id, function=FunctionCall(call.function.name, read_arguments(call.function.arguments), index))
+        for index, call in enumerate(calls)
+    ]
 
 
 def read_arguments(text: Any) -> dict[str, Any]:
-    """The object that a tool call's ``arguments``, a text, holds. Raises InvalidRequest."""
+    """The object that the ``arguments`` of a call, a text, hold. Raises InvalidRequest."""
     try:
         return msgspec.json.decode(text if isinstance(text, str) else "", type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         raise InvalidRequest("invalid tool call arguments") from None
-
-
-def _name_of(call_id: str, before: Sequence[Message]) -> str:
-    """The function of the last call with this id."""
-    calls = [call for message in before for call in message.tool_calls if call_id and call.id == call_id]
-    return calls[-1].function.name if calls else ""
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

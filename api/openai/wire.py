@@ -1,80 +1,82 @@
-"""What OpenAI's objects have in common: ids, counts, reasons, sampling fields."""
+"""What OpenAI's objects have in common: their first keys, counts, reasons; and what makes the frames of a stream."""
 
 from __future__ import annotations
 
-import random
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["FINGERPRINT", "StreamOptions", "Usage", "finish_reason", "json_text", "new_id", "sampling_of"]
+from ..answer import Line
 
-FINGERPRINT = "fp_ollama"
-_MAX_SEED = 2**31 - 1
+__all__ = ["DONE", "FrameMaker", "Head", "finish_reason", "json_text", "new_head", "usage"]
 
-
-class StreamOptions(msgspec.Struct):
-    include_usage: bool = False
-
-
-class SamplingFields(Protocol):
-    """The fields that requests share."""
-
-    temperature: float | None
-    top_p: float | None
-    seed: int | None
-    frequency_penalty: float | None
-    presence_penalty: float | None
-    top_k: int | None
-    min_p: float | None
-    repeat_penalty: float | None
-    options: dict[str, Any]
+DONE = b"data: [DONE]\n\n"
+_FINGERPRINT = "fp_ollama"
+_MAX_ID = 10**15
 
 
-def sampling_of(
-    body: SamplingFields, choice: int, *, default_temperature: float, default_top_p: float
-) -> dict[str, Any]:
-    """Native options; ``options`` of the request come first, and a seed is another one for each choice."""
-    options: dict[str, Any] = {"temperature": default_temperature, "top_p": default_top_p, **body.options}
-    for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "top_k", "min_p", "repeat_penalty"):
-        if (value := getattr(body, name)) is not None:
-            options[name] = value
-    if body.seed is not None:
-        options["seed"] = (body.seed + choice) % _MAX_SEED if choice else body.seed
-    return options
+@dataclass(frozen=True)
+class Head:
+    """The keys that an answer and all frames of it begin with. ``created`` is in Unix seconds."""
 
+    id: str
+    object: str
+    created: int
+    model: str
 
-class Usage:
-    """Counts of all choices: the prompt's once, the answers' together."""
-
-    def __init__(self) -> None:
-        self.prompt = self.cached = self.completion = 0
-
-    def add(self, line: dict[str, Any]) -> None:
-        """``line`` is the last one of a choice."""
-        self.prompt = max(self.prompt, line.get("prompt_eval_count", 0))
-        self.cached = max(self.cached, line.get("prompt_cached_count", 0))
-        self.completion += line.get("eval_count", 0)
-
-    def shown(self) -> dict[str, Any]:
-        counts: dict[str, Any] = {
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.completion,
-            "total_tokens": self.prompt + self.completion,
+    def with_fields(self, **fields: Any) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": self.object,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": _FINGERPRINT,
+            **fields,
         }
-        return {**counts, "prompt_tokens_details": {"cached_tokens": self.cached}} if self.cached else counts
 
 
-def finish_reason(line: dict[str, Any], *, called: bool = False) -> str | None:
-    """Of the last native line. A turn that ended in calls says so."""
-    reason = line.get("done_reason") or None
-    return "tool_calls" if called and reason == "stop" else reason
+class FrameMaker(Protocol):
+    """Makes frames of native lines. Pure: what it returns depends on what it was told before, and on nothing else."""
+
+    def frames(self, index: int, line: Line) -> Iterable[dict[str, Any]]:
+        """Of the next line of the choice ``index``."""
+
+    def end(self) -> Iterable[dict[str, Any]]:
+        """Of the end, when all choices have had their last line."""
 
 
-def new_id(kind: str) -> str:
-    return f"{kind}-{random.randrange(10**9)}"
+def new_head(prefix: str, kind: str, model: str) -> Head:
+    """Of an answer that begins now."""
+    return Head(f"{prefix}-{secrets.randbelow(_MAX_ID)}", kind, int(time.time()), model)
 
 
 def json_text(value: Any) -> str:
-    """Compact JSON, as tool arguments are given."""
+    """Compact JSON, as arguments of calls are given."""
     return msgspec.json.encode(value).decode()
+
+
+def finish_reason(line: Line, *, has_calls: bool = False) -> str | None:
+    """Of a last line. An answer with calls ends for their sake, unless it was cut."""
+    reason: str | None = line.get("done_reason") or None
+    return "tool_calls" if reason == "stop" and has_calls else reason
+
+
+def usage(last_lines: Sequence[Line], n: int) -> dict[str, Any]:
+    """Tokens of all choices, of which ``n`` each share a prompt, which counts once.
+
+    What was found in the cache is that of the choice which found least: the others found what it had computed.
+    """
+    groups = [last_lines[i : i + n] for i in range(0, len(last_lines), n)]
+    n_prompt = sum(group[0].get("prompt_eval_count", 0) for group in groups)
+    n_cached = sum(min(line.get("prompt_cached_count", 0) for line in group) for group in groups)
+    n_output = sum(line.get("eval_count", 0) for line in last_lines)
+    return {
+        "prompt_tokens": n_prompt,
+        "completion_tokens": n_output,
+        "total_tokens": n_prompt + n_output,
+        "prompt_tokens_details": {"cached_tokens": n_cached},
+    }

@@ -8,10 +8,9 @@ from typing import Any
 
 from .. import schema
 from ..anthropic.request import MessagesRequest
-from ..openai.chat import ChatCompletionRequest
-from ..openai.completions import CompletionRequest
-from ..openai.embeddings import OpenAIEmbeddingsRequest
+from ..openai.answers import ChatCompletion, Completion, EmbeddingList
 from ..openai.responses_request import ResponsesRequest
+from ..openai.schema import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from . import answers
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -19,7 +18,7 @@ __all__ = ["OPERATIONS", "Operation"]
 
 @dataclass(frozen=True)
 class Operation:
-    """``stream`` is the content type of a streamed answer, whose frames are of the type ``answer``, too.
+    """``stream`` is the content type of a streamed answer, lines of NDJSON are of the type ``answer``, too.
 
     ``error`` is the shape of an error.
     ``answer`` None is an empty body, ``str`` plain text. ``body`` None takes none, ``bytes`` raw ones.
@@ -64,9 +63,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/tokenize"): _v1("Token ids of a text", schema.TokenizeRequest, answers.Tokens),
     ("POST", "/api/detokenize"): Operation("Text of token ids", schema.DetokenizeRequest, answers.Text),
     ("POST", "/v1/detokenize"): _v1("Text of token ids", schema.DetokenizeRequest, answers.Text),
-    ("POST", "/v1/chat/completions"): _v1("Answer a conversation", ChatCompletionRequest, dict[str, Any], SSE),
-    ("POST", "/v1/completions"): _v1("Continue a prompt", CompletionRequest, dict[str, Any], SSE),
-    ("POST", "/v1/embeddings"): _v1("Vectors of texts", OpenAIEmbeddingsRequest, dict[str, Any]),
+    ("POST", "/v1/chat/completions"): _v1("Answer a conversation", ChatCompletionRequest, ChatCompletion, SSE),
+    ("POST", "/v1/completions"): _v1("Continue a prompt", CompletionRequest, Completion, SSE),
+    ("POST", "/v1/embeddings"): _v1("Vectors of texts", EmbeddingRequest, EmbeddingList),
     ("POST", "/v1/responses"): _v1("Answer items", ResponsesRequest, dict[str, Any], SSE),
     ("GET", "/v1/models"): _v1("All models", None, answers.ModelList),
     ("GET", "/v1/models/{model:.+}"): _v1("One model", None, answers.ModelObject),
