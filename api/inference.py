@@ -146,16 +146,18 @@ class Run:
         grammar: Grammar | None = None,
         shorten: Shorten | None = None,
         n_done: int = 0,
+        shown: tuple[str, ...] = (),
     ) -> AsyncGenerator[tuple[Piece | Reading | Finished, int], None]:
         """What the runner says, each with the nanoseconds that loading took.
 
         A prompt that is too long is replaced by what ``shorten`` makes, and cut by the runner where that is too
         long as well; without ``truncate`` in the request, PromptTooLong is raised. ``n_done`` tokens of the answer
-        are part of the prompt already.
+        are part of the prompt already; control tokens spelled as in ``shown`` are part of the text.
         """
         sampling = sampling_options(  # refused before anything is loaded
             self.options, self.body, grammar, has_draft=self.target.model.draft_path is not None
         )
+        sampling = msgspec.structs.replace(sampling, shown=shown) if shown else sampling
         if n_done and sampling.max_tokens > 0:
             sampling = msgspec.structs.replace(sampling, max_tokens=max(1, sampling.max_tokens - n_done))
         watch = TokenWatch(self.service.metrics, self.target.model.name.short, self.started_ns)

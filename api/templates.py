@@ -15,11 +15,12 @@ from gristmill.runtime.chat.guard import TextGuard
 from gristmill.runtime.chat.output import (
     BUILT_IN,
     RENDERERS,
-    Beginning,
     OutputParser,
+    Prefill,
+    harmony_names,
     make_parser,
     parser_for_go,
-    parser_for_jinja,
+    parser_for_template,
 )
 from gristmill.runtime.chat.preference import jinja_abilities, prefers_jinja
 from gristmill.runtime.chat.prompt import CHATML_TEMPLATE, render_chat
@@ -33,6 +34,7 @@ __all__ = ["ModelTemplate", "Templates", "with_capabilities"]
 
 _HARMONY = ("gptoss", "gpt-oss")
 MAX_INSPECTED = 1024
+_PROMPT_END = 200
 Messages = Sequence[dict[str, Any]]
 Tools = Sequence[dict[str, Any]]
 
@@ -69,6 +71,8 @@ class ModelTemplate:
         """The prompt of a chat. Raises TemplateError, and GristmillError for a renderer that nobody knows."""
         if self.renderer and self.renderer not in RENDERERS:
             raise GristmillError(f"unknown renderer {cut(self.renderer)}")
+        if self.parser == "harmony":
+            tools = _told(tools)
         if self.dialect == "go":
             return await render_go_chat(renderer, self.source, messages, guard=guard, tools=tools, think=think)
         return await render_chat(
@@ -84,13 +88,14 @@ class ModelTemplate:
 
     def parser_of(self, prompt: str, *, tools: Tools, think: bool | str | None, messages: Messages) -> OutputParser:
         """What reads the answer to ``prompt``, which was made of ``messages``."""
-        beginning = Beginning(tools, bool(think), _prefill(messages), _is_after_tool(messages))
-        named = make_parser(self.parser, beginning)
+        last_role = messages[-1]["role"] if messages else ""
+        named = make_parser(self.parser, tools=tools, think=think, prefill=_prefill(messages), last_role=last_role)
         if named is not None:
             return named
         if self.dialect == "go":
-            return parser_for_go(self.go.thinking_tags, self.go.tool_tag, beginning, prompt)
-        return parser_for_jinja(self.source, beginning, prompt)
+            tags = self.go.thinking_tags
+            return parser_for_go(tags, self.go.tool_tag, tools=tools, think=think, prompt=prompt)
+        return parser_for_template(self.source, tools=tools, think=think, prompt_end=prompt[-_PROMPT_END:])
 
 
 class Templates:
@@ -139,14 +144,20 @@ def with_capabilities(model: StoredModel, facts: ModelFacts, template: ModelTemp
     return facts if listed == facts.capabilities else replace(facts, capabilities=listed)
 
 
-def _prefill(messages: Messages) -> Literal["none", "content", "thinking"]:
+def _told(tools: Tools) -> Tools:
+    """``tools`` under the names that the model can write; its parser knows their own."""
+    names = harmony_names(tool["function"].get("name", "") for tool in tools)
+    functions = [tool["function"] for tool in tools]
+    return [
+        {**tool, "function": {**function, "name": names[function.get("name", "")]}}
+        for tool, function in zip(tools, functions, strict=True)
+    ]
+
+
+def _prefill(messages: Messages) -> Prefill:
     """What of the answer the request has written already."""
     if not messages or messages[-1]["role"] != "assistant" or messages[-1].get("tool_calls"):
         return "none"
     if messages[-1].get("content"):
         return "content"
     return "thinking" if messages[-1].get("thinking") else "none"
-
-
-def _is_after_tool(messages: Messages) -> bool:
-    return bool(messages) and messages[-1]["role"] == "tool"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gristmill.runtime.chat.output import Call, CallFormat, OutputParser, Parsed
+from gristmill.runtime.chat.output import Call, CallFormat, OutputParser, Parsed, Passthrough
 from gristmill.runtime.events import Finished, Piece, Reading, TokenLogprob
 from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
@@ -50,6 +50,10 @@ class CallReader(OutputParser):
     def __init__(self, form: CallFormat):
         self._form = form
         self._text = ""
+
+    @property
+    def in_thinking(self) -> bool:
+        return False
 
     def feed(self, text: str) -> Parsed:
         self._text += text
@@ -130,6 +134,12 @@ class Turn:
             async for event, load_ns in events:
                 if isinstance(event, Reading):
                     yield Delta(reading=event)
+                elif isinstance(event, Finished) and drops_content and event.reason == "stop" and parser.in_thinking:
+                    # It has thought and said nothing: the content is asked for all the same.
+                    yield Delta(thinking=parser.finish().thinking)
+                    self._go_on_after(raw + parser.thinking_end, n_tokens)
+                    self.parser = Passthrough()
+                    return
                 elif isinstance(event, Finished):
                     yield self._last(event, parser.finish(), load_ns)
                 else:
@@ -171,7 +181,7 @@ class Turn:
 
         # A prompt that has grown by what the model wrote is not made anew from messages.
         fits = self.shorten is None or self.n_before > 0
-        return self.run.events(self.prompt, self.context, grammar, None if fits else shorten, n_done=self.n_before)
+        return self.run.events(self.prompt, self.context, grammar, None if fits else shorten, self.n_before, self.parser.markers)
 
 
 def _delta(parsed: Parsed, event: Piece) -> Delta:

@@ -94,7 +94,7 @@ class Engine:
             max_tokens=min(limit, 10 * self.n_ctx),
             sampling=sampling,
             sampler=Sampler(sampling, n_ctx=self.n_ctx, top_k=self._top_k),
-            text=TextStream(self.tokenizer.stream(), sampling.stop),
+            text=TextStream(self.tokenizer.stream(sampling.shown), sampling.stop),
             matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
             reports=progress,
         )

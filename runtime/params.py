@@ -30,6 +30,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ``shift``: when the context is full, the first ``num_keep`` tokens (BOS not counted; -1 is the whole prompt) and
     the newer half of the rest stay, and generation goes on; else it ends. ``logprobs`` asks for the log-probability of
     each token and of the ``top_logprobs`` best ones beside it. ``logit_bias`` is added to the logits of token ids.
+    Control tokens spelled as in ``shown`` are part of the text; others are not.
     ``n_draft`` (``draft_num_predict``) tokens are guessed and checked at once; the answer is the same as without.
     """
 
@@ -51,6 +52,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int = 0
     logit_bias: dict[int, float] = {}
     n_draft: int = 0
+    shown: tuple[str, ...] = ()
     grammar: Grammar | None = None
 
 

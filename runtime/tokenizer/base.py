@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from ..errors import InvalidRequest, cut
@@ -83,9 +83,12 @@ class Tokenizer(ABC):
         stream = self._detokenizer(skip_special)
         return "".join([*map(stream.push, ids), stream.finish()])
 
-    def stream(self) -> Detokenizer:
-        """Decodes one id at a time, control tokens left out."""
-        return self._detokenizer(True)
+    def stream(self, shown: Collection[str] = ()) -> Detokenizer:
+        """Decodes one id at a time, control tokens left out, except those that are spelled as in ``shown``."""
+        ids = {self.control_tokens[text] for text in shown if text in self.control_tokens}
+        if not ids:
+            return self._detokenizer(True)
+        return Detokenizer(lambda i: self.token_bytes(i, skip_special=i not in ids), self._opens_text)
 
     def token_bytes(self, token_id: int, *, skip_special: bool = True) -> bytes:
         """The bytes ``token_id`` stands for; none for a control token. Raises InvalidRequest for an unknown id."""

@@ -9,9 +9,8 @@ import pytest
 
 
 def run(command, **environment):
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
-    )
+    whole = {**os.environ, **environment}
+    done = subprocess.run(command, env=whole, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

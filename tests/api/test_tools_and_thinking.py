@@ -129,7 +129,7 @@ async def test_a_call_that_cannot_be_read_ends_the_stream_with_an_error(qwen):
     await qwen.api.create("named", from_="qwen", parser="qwen3")
     lines = [line async for line in _raw(qwen, "text ", "<tool_call>{no}</tool_call>")]
     assert lines[0]["message"]["content"] == "text"
-    assert lines[-1]["error"].startswith("error parsing tool call")
+    assert lines[-1]["error"].startswith("the model wrote a broken tool call")
 
 
 async def _raw(qwen, *pieces):

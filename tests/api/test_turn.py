@@ -21,6 +21,7 @@ class Thinks(OutputParser):
     """Thinking up to "|"; then content, with a tag for calls that it holds back."""
 
     call_format = FORM
+    thinking_end = "|"
 
     def __init__(self):
         self.thinks, self.text = True, ""
@@ -28,6 +29,9 @@ class Thinks(OutputParser):
     @property
     def in_thinking(self):
         return self.thinks
+
+    def finish(self):
+        return Parsed()
 
     def feed(self, text):
         thinking, bar, rest = text.partition("|") if self.thinks else ("", "|", text)
@@ -79,10 +83,10 @@ async def test_thinking_is_free_and_the_content_governed(run, api):
     assert api.runners.last.aborted == 1
 
 
-async def test_a_turn_that_ends_in_thinking_has_no_second_run(run, api):
-    thinking, content, _, _ = await said(Turn(run(["a", "b"]), "P", Thinks(), Grammar("json")))
-    assert (thinking, content) == ("ab", "")
-    assert len(submitted(api)) == 1
+async def test_a_turn_that_ends_in_thinking_is_asked_for_content_all_the_same(run, api):
+    thinking, content, _, _ = await said(Turn(run(["a", "b"], ["{}"]), "P", Thinks(), Grammar("json")))
+    assert (thinking, content) == ("ab", "{}")
+    assert submitted(api) == [("P", None), ("Pab|", Grammar("json"))]
 
 
 async def test_without_thinking_the_grammar_counts_from_the_start(run, api):

@@ -50,7 +50,7 @@ class Clerk(FakeRunner):
         role, text = turns[-1] if turns else ("user", prompt)
         if sampling.grammar is not None:
             if sampling.grammar.kind == "json":
-                return json.dumps({key: "text" for key in re.findall(r"'(\w+)'", text)})
+                return json.dumps(dict.fromkeys(re.findall(r"'(\w+)'", text), "text"))
             schema = json.loads(sampling.grammar.text)
             return json.dumps(example_of(schema, schema, text))
         thinking = "" if prompt.endswith("<think></think>") else "<think>\nLet me see.\n</think>\n\n"

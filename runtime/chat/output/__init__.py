@@ -1,20 +1,27 @@
-"""Reading what a model says: its text, as it comes, becomes content, thinking and tool calls. See docs/output.md."""
+"""What a model says, taken apart while it comes: content, thinking, tool calls. See docs/output.md.
 
-from .base import Call, CallFormat, Chain, OutputParser, Parsed, Passthrough
-from .detect import parser_for_go, parser_for_jinja
-from .registry import BUILT_IN, RENDERERS, Beginning, make_parser
+Pure text in, pure values out: knows no tokens, no requests and no event loop.
+"""
+
+from .base import Call, CallFormat, OutputParser, Parsed
+from .detect import parser_for_go, parser_for_template
+from .generic import Passthrough
+from .harmony import harmony_names, own_name
+from .registry import BUILT_IN, RENDERERS, ParserSpec, Prefill, make_parser
 
 __all__ = [
     "BUILT_IN",
     "RENDERERS",
-    "Beginning",
     "Call",
     "CallFormat",
-    "Chain",
     "OutputParser",
     "Parsed",
+    "ParserSpec",
     "Passthrough",
+    "Prefill",
+    "harmony_names",
     "make_parser",
+    "own_name",
     "parser_for_go",
-    "parser_for_jinja",
+    "parser_for_template",
 ]

@@ -1,26 +1,37 @@
-"""What every parser of a model's text offers. Parsers are state machines: they know no tokens, clocks or requests."""
+"""What a model's text is taken apart into, and what every parser of it offers. Knows no format."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-Tools = Sequence[Mapping[str, Any]]
+from .reader import Reader, Wait
 
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call; ``arguments`` in the order in which they were written."""
+    """The model wants a tool to run. The arguments' keys keep the model's order."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a piece of text turned out to be; each part is often empty."""
+
+    content: str = ""
+    thinking: str = ""
+    calls: tuple[Call, ...] = ()
+
+    def __add__(self, after: Parsed) -> Parsed:
+        return Parsed(self.content + after.content, self.thinking + after.thinking, self.calls + after.calls)
 
 
 @dataclass(frozen=True)
 class CallFormat:
-    """How a family writes a call, where that is one JSON object: ``open``, the object, ``close``."""
+    """How a call is written where it is one JSON object: ``open`` {name_key: .., arguments_key: {..}} ``close``."""
 
     open: str
     close: str
@@ -28,64 +39,82 @@ class CallFormat:
     arguments_key: str = "arguments"
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """What some text has turned out to be."""
-
-    content: str = ""
-    thinking: str = ""
-    calls: tuple[Call, ...] = ()
-
-    def __add__(self, other: Parsed) -> Parsed:
-        return Parsed(self.content + other.content, self.thinking + other.thinking, self.calls + other.calls)
-
-
 class OutputParser(ABC):
-    """``feed`` text in pieces of any size, then ``finish`` once. How text is cut into pieces changes nothing.
+    """Takes one answer's text apart while it comes. However the text is cut into pieces, the sum is the same.
 
-    Both raise OutputError for calls that are broken, in families where that is an error.
+    ``call_format`` lets the service constrain a call by a grammar; None where a call is not one JSON object.
+    ``markers`` are the tags to be seen in the text, which a detokenizer must not leave out as control tokens.
+    ``thinking_end`` is what comes between thinking and content, for a prompt that is to go on with content.
     """
 
     call_format: CallFormat | None = None
+    markers: tuple[str, ...] = ()
+    thinking_end: str = ""
 
     @property
+    @abstractmethod
     def in_thinking(self) -> bool:
-        """Whether content has not begun: the model thinks, or may be about to."""
-        return False
+        """Whether what comes next is thinking, or it is not decided yet; content begins where this turns false."""
 
     @abstractmethod
     def feed(self, text: str) -> Parsed:
-        """What ``text`` adds; some of it may be held back until more is known."""
+        """What ``text`` makes certain. Raises OutputError for a call that is broken beyond reading."""
 
+    @abstractmethod
     def finish(self) -> Parsed:
-        """What was held back, where it is anything."""
-        return Parsed()
+        """What was held back when the text ended; to be called once, last. Raises as ``feed`` does."""
 
 
-class Passthrough(OutputParser):
-    """All is content."""
+class Output:
+    """Gathers what a parser finds between two looks at it."""
 
-    def feed(self, text: str) -> Parsed:
-        return Parsed(content=text)
+    def __init__(self) -> None:
+        self._content: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[Call] = []
+        self.content = self._content.append
+        self.thinking = self._thinking.append
+        self.call = self._calls.append
+
+    def take(self) -> Parsed:
+        found = Parsed("".join(self._content), "".join(self._thinking), tuple(self._calls))
+        self._content.clear()
+        self._thinking.clear()
+        self._calls.clear()
+        return found
 
 
-class Chain(OutputParser):
-    """``first`` tells thinking from content, ``second`` looks for calls in the content."""
+class StreamParser(OutputParser):
+    """A parser written as one straight reading of the text: ``_read`` waits wherever it needs more of it."""
 
-    def __init__(self, first: OutputParser, second: OutputParser):
-        self.first, self.second = first, second
-        self.call_format = second.call_format
+    def __init__(self, *, in_thinking: bool = False) -> None:
+        self.reader = Reader()
+        self.out = Output()
+        self._in_thinking = in_thinking
+        self._flow: Wait[None] | None = self._read()
 
     @property
     def in_thinking(self) -> bool:
-        return self.first.in_thinking
+        return self._in_thinking
 
     def feed(self, text: str) -> Parsed:
-        return self._through(self.first.feed(text))
+        self.reader.feed(text)
+        self._go_on()
+        return self.out.take()
 
     def finish(self) -> Parsed:
-        return self._through(self.first.finish()) + self.second.finish()
+        self.reader.end()
+        self._go_on()
+        return self.out.take()
 
-    def _through(self, parsed: Parsed) -> Parsed:
-        rest = self.second.feed(parsed.content) if parsed.content else Parsed()
-        return Parsed(rest.content, parsed.thinking, parsed.calls + rest.calls)
+    def _go_on(self) -> None:
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            for _ in flow:
+                self._flow = flow
+                return
+        self.reader.rest()  # nobody will read it
+
+    @abstractmethod
+    def _read(self) -> Wait[None]:
+        """Reads from ``reader`` and writes to ``out``. What it leaves unread when it returns is dropped."""

@@ -1,159 +1,198 @@
-"""Calls of a model whose template shows only with which tag they begin: a tool's name, then a JSON object, somehow.
+"""For models of which only the tags are known: a thinking part, then calls behind one tag. Two parsers in a row.
 
-The rules are Ollama's (tools/tools.go): names that were not offered are no calls, nor are calls without any object.
+The rules are Ollama's, for templates that bring no parser of their own.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from .base import Call, CallFormat, OutputParser, Parsed, Tools
-from .scan import Brackets, object_end, partial_tag
+from .base import Call, CallFormat, OutputParser, Parsed, StreamParser
+from .declared import Declared
+from .names import Names
+from .reader import MAX_SPACE, Held, Tags, Wait
+from .values import Broken, decode_object
 
-_BRACKETS = ("{", "[")
+_BRACKETS = Tags("{", "[", "]")
 
 
-class GenericCalls(OutputParser):
-    """``tag`` may be a bracket, which counts at the beginning only: text that has one later is content."""
+class Chain(OutputParser):
+    """``first`` takes thinking out, ``second`` reads calls in what ``first`` takes for content."""
 
-    def __init__(self, tag: str, tools: Tools):
-        self._tag = tag or "{"
-        self._names = [name for tool in tools if (name := (tool.get("function") or {}).get("name"))]
-        self._buffer, self._state = "", "looking"  # then "calls", then "content"
-        self._n_calls = 0
-        self._brackets = Brackets()
-        self._searched = 0  # no object ends before this place of the buffer
-        self._is_bracket = self._tag in _BRACKETS
-        if not self._is_bracket:
-            self.call_format = CallFormat(self._tag + "\n" if self._tag.startswith("<") else self._tag, "")
+    def __init__(self, first: OutputParser, second: OutputParser) -> None:
+        self._first, self._second = first, second
+        self.call_format = second.call_format
+        self.markers = first.markers + second.markers
+        self.thinking_end = first.thinking_end
+
+    @property
+    def in_thinking(self) -> bool:
+        return self._first.in_thinking
 
     def feed(self, text: str) -> Parsed:
-        if self._state == "content":
-            return Parsed(content=text)
-        if self._state == "looking":
-            self._buffer += text
-            parsed, text = self._look()
-            return parsed if self._state != "calls" else parsed + self._more(text)
-        return self._more(text)
+        return self._then(self._first.feed(text))
 
     def finish(self) -> Parsed:
-        text, self._buffer = self._buffer, ""
-        is_text = self._state == "looking" or (not self._n_calls and self._is_bracket)
-        return Parsed(content=text) if is_text else Parsed()
+        return self._then(self._first.finish()) + self._second.finish()
 
-    def _look(self) -> tuple[Parsed, str]:
-        """(text up to the tag, what may be calls). A bracket that comes after text ends the search."""
-        text, self._buffer = self._buffer, ""
-        at = text.find(self._tag)
-        if self._is_bracket:
-            if text.lstrip().startswith(self._tag):
-                self._state = "calls"
-                return Parsed(), text
-            if text.strip():
-                self._state = "content"
-                return Parsed(content=text), ""
-            self._buffer = text
-            return Parsed(), ""
-        if at < 0:
-            keep = len(text) - partial_tag(text, [self._tag])
-            text, self._buffer = text[:keep], text[keep:]
-            return Parsed(content=text), ""
-        self._state = "calls"
-        return Parsed(content=text[:at]), text[at + len(self._tag) :]
+    def _then(self, found: Parsed) -> Parsed:
+        return Parsed(thinking=found.thinking) + self._second.feed(found.content)
 
-    def _more(self, text: str) -> Parsed:
-        """Calls that ``text`` completes. Behind balanced brackets, what follows is content."""
-        end = self._balanced(text) if self._is_bracket else None
-        self._buffer += text if end is None else text[:end]
-        calls: list[Call] = []
-        while call := self._next_call():
-            calls.append(call)
-        self._n_calls += len(calls)
-        if end is None:
-            return Parsed(calls=tuple(calls))
-        self._state, rest = "content", text[end:]
-        whole, self._buffer = self._buffer, ""
-        return Parsed(content=rest if self._n_calls else whole + rest, calls=tuple(calls))
 
-    def _balanced(self, text: str) -> int | None:
-        """Behind which character of ``text`` all brackets are closed."""
-        for i, char in enumerate(text):
-            self._brackets.feed(char)
-            if not self._brackets.depth and not char.isspace():
-                return i + 1
-        return None
+class Passthrough(StreamParser):
+    """All is content."""
 
-    def _next_call(self) -> Call | None:
-        found = self._name()
-        if found is None:
+    def _read(self) -> Wait[None]:
+        self._in_thinking = False
+        self.out.content(self.reader.rest())
+        while (yield from self.reader.more()):
+            self.out.content(self.reader.rest())
+
+
+class GenericThinking(Passthrough):
+    """Thinking between two tags at the beginning of an answer; with ``opened`` the prompt ended in the first one.
+
+    White space around it is dropped. What is held back at the end because it may be a tag is lost.
+    """
+
+    def __init__(self, open_tag: str, close_tag: str, *, opened: bool = False) -> None:
+        super().__init__(in_thinking=True)
+        self._open, self._close, self._opened = Tags(open_tag), Tags(close_tag), opened
+        self.markers = (open_tag, close_tag)
+        self.thinking_end = close_tag
+
+    def _read(self) -> Wait[None]:
+        space = "" if self._opened else (yield from self.reader.skip_space(MAX_SPACE))
+        if self._opened or (yield from self.reader.starts_with(self._open)):
+            yield from self.reader.skip_space()
+            if not (yield from self.reader.until(self._close, self.out.thinking)):
+                return
+            self._in_thinking = False
+            yield from self.reader.skip_space()
+        else:
+            text = self.reader.rest()
+            if self.reader.ended and self._open.may_begin(text):
+                return
+            self.out.content(space + text)
+        yield from super()._read()
+
+
+class GenericCalls(Passthrough):
+    """Calls of declared tools behind ``tag``: a tool's name and an object, in whatever order and wrapping.
+
+    The tags ``{`` and ``[`` count only at the beginning of an answer, and are content if no call comes of them. A
+    call's name is the first of a tool's that occurs before the end of its object, which must be valid JSON. An
+    object without a name before it is passed over: it belongs to no tool that could run.
+    """
+
+    def __init__(self, tag: str, tools: Declared, call_format: CallFormat | None = None) -> None:
+        super().__init__()
+        self._tag, self._bare = tag, tag in ("{", "[")
+        self._names = Names(tools.names)
+        self.call_format = call_format
+        self.markers = () if self._bare else (tag,)
+
+    def _read(self) -> Wait[None]:
+        if not self._bare:
+            if (yield from self.reader.until(Tags(self._tag), self.out.content)):
+                yield from self._calls()
+            return
+        self.out.content((yield from self.reader.skip_space(MAX_SPACE)))
+        if (yield from self.reader.next_char()) == self._tag:
+            text = yield from self._calls()
+            self.out.content(text)
+        yield from super()._read()
+
+    def _calls(self) -> Wait[str]:
+        """Reads calls, until a bare tag's bracket closes around something else or the text ends.
+
+        Returns the text that is content then.
+        """
+        search, n_calls = _Search(self._names), 0
+        while True:
+            while (point := (yield from self.reader.until(_BRACKETS, search.add))) and point != "{":
+                search.add(point)
+                if self._tag == "[" and search.closes(point):
+                    return search.text()
+            self.reader.unread(point)
+            body, closed = yield from self.reader.balanced()
+            call = search.call(body) if closed else None
+            if call is not None:
+                self.out.call(call)
+                search, n_calls = _Search(self._names), n_calls + 1
+            elif not closed:
+                return search.text() + body if self._bare and not n_calls else ""
+            elif self._tag == "{":
+                return search.text()
+
+
+class _Search:
+    """The text since the last call, and the first tool's name in it."""
+
+    def __init__(self, names: Names) -> None:
+        self._names, self._name = names, ""
+        self._held, self._fresh, self._tail = Held(), [""], ""
+        self._n_open = 0
+
+    def add(self, text: str) -> None:
+        self._held(text)
+        self._fresh.append(text)
+
+    def closes(self, bracket: str) -> bool:
+        """Whether ``bracket``, square, outside objects, closes the first one of this text."""
+        self._n_open += 1 if bracket == "[" else -1
+        return bracket == "]" and self._n_open == 0
+
+    def call(self, body: str) -> Call | None:
+        """The call that the object ``body`` completes."""
+        self.add(body)
+        if not self._name:
+            # What was searched before is not searched again, but a name may begin at its end.
+            text = self._tail + "".join(self._fresh)
+            self._name = self._names.first(text)
+            self._fresh, self._tail = [], text[max(0, len(text) - self._names.longest + 1) :]
+        if not self._name:
             return None
-        at, name = found
-        arguments, end = self._arguments(name)
-        if arguments is None:
+        try:
+            found = arguments(decode_object(body), self._name)
+        except Broken:
             return None
-        self._buffer, self._searched = self._buffer[max(end, at + len(name)) :], 0
-        return Call(name, arguments)
+        return None if found is None else Call(self._name, found)
 
-    def _name(self) -> tuple[int, str] | None:
-        """The first of the tools' names in the buffer, the longest of those at one place."""
-        if partial_tag(self._buffer, self._names):
-            return None
-        found = [(at, -len(name), name) for name in self._names if (at := self._buffer.find(name)) >= 0]
-        return (min(found)[0], min(found)[2]) if found else None
-
-    def _arguments(self, name: str) -> tuple[dict[str, Any] | None, int]:
-        """Of the first object in the buffer that is JSON, and where it ends."""
-        at = self._buffer.find("{")
-        while at >= 0:
-            end = object_end(self._buffer, at) if self._may_end(at) else -1
-            if end < 0:
-                return None, 0
-            try:
-                value = json.loads(self._buffer[at:end])
-            except (ValueError, RecursionError):
-                at = self._buffer.find("{", at + 1)
-                continue
-            return _arguments_in(value, name), end
-        return None, 0
-
-    def _may_end(self, at: int) -> bool:
-        """Whether a closing bracket has come since the last look; else there is nothing to look for."""
-        news = "}" in self._buffer[max(self._searched, at) :]
-        self._searched = len(self._buffer)
-        return news
+    def text(self) -> str:
+        return self._held.text()
 
 
-def _arguments_in(value: dict[str, Any], name: str) -> dict[str, Any]:
-    """``arguments`` or ``parameters`` beside a name, the value under the tool's name, or else the whole object."""
-    return _found(value, name, 0) or value if not _is_empty_call(value) else {}
+def arguments(value: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """The arguments for tool ``name`` in a decoded object: of a call in it, at any depth, or the object itself.
+
+    None for a call without arguments.
+    """
+    found, decided = _search(value, name)
+    return found if decided else value
 
 
-def _is_empty_call(value: dict[str, Any]) -> bool:
-    return "name" in value and (value.get("arguments") == {} or value.get("parameters") == {})
-
-
-def _found(value: Any, name: str, depth: int) -> dict[str, Any] | None:
-    if depth > 16:
-        return None
+def _search(value: Any, name: str) -> tuple[dict[str, Any] | None, bool]:
+    """The arguments found in ``value``, and whether that is decided."""
     if isinstance(value, dict):
         if "name" in value:
-            for key in ("arguments", "parameters"):
-                if (arguments := _as_object(value.get(key))) is not None:
-                    return arguments
-        if (arguments := _as_object(value.get(name))) is not None:
-            return arguments
-    nested = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in nested:
-        if isinstance(item, dict | list) and (arguments := _found(item, name, depth + 1)) is not None:
-            return arguments
-    return None
+            found = _object(value.get("arguments"))
+            return (_object(value.get("parameters")) if found is None else found), True
+        if (found := _object(value.get(name))) is not None:
+            return found, True
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        found, decided = _search(child, name)
+        if decided:
+            return found, decided
+    return None, False
 
 
-def _as_object(value: Any) -> dict[str, Any] | None:
+def _object(value: Any) -> dict[str, Any] | None:
+    """``value`` if it is an object, or the JSON text of one."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            return decode_object(value)
+        except Broken:
             return None
     return value if isinstance(value, dict) else None

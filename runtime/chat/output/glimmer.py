@@ -1,84 +1,115 @@
-"""Glimmer's turns: headers that name who is spoken to, and calls in XML of its own."""
+"""Glimmer: messages to recipients, calls in a kind of XML in which nothing is escaped.
+
+ to=self<|message|>Hm.<|eom|>
+<|start|>assistant to=f<|message|><atem:function_calls>
+<atem:invoke name="f">
+<atem:parameter name="a">1</atem:parameter>
+</atem:invoke>
+</atem:function_calls><|eom|>
+<|start|>assistant to=user<|message|>Hello.<|eot|>
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from .base import Call, OutputParser, Parsed, Tools
-from .scan import first_tag, partial_tag
-from .tagged import CallSyntax, TaggedParser
-from .values import declared, value_of
+from .base import Call
+from .declared import Declared
+from .forms import emit_calls, named
+from .messages import MESSAGE, START, MessageParser
+from .reader import MAX_SPACE, Tags, Wait, discard
+from .values import Broken, convert
 
-_START, _MESSAGE = "<|start|>", "<|message|>"
-_ENDS = ("<|eom|>", "<|eot|>", _START)
-_INVOKE = re.compile(r"\s*<atem:invoke name=\"([^\"]+)\">", re.DOTALL)
-_PARAMETER = re.compile(r"\s*<atem:parameter name=\"([^\"]+)\">", re.DOTALL)
+_CALLS, _CALLS_END = "<atem:function_calls>", "</atem:function_calls>"
+_INVOKE = re.compile(r'\s*<atem:invoke name="([^">]{0,256})">\s*')
+_PARAMETER = re.compile(r'<atem:parameter name="([^">]{0,256})">')
 _PARAMETER_END, _INVOKE_END = "</atem:parameter>", "</atem:invoke>"
 
 
-def invocations(body: str, tools: Tools) -> list[Call]:
-    """Any number of ``<atem:invoke name="f">`` with ``<atem:parameter name="k">`` inside. Raises ValueError."""
-    calls, at = [], 0
-    while invoke := _INVOKE.match(body, at):
-        types, arguments, at = declared(tools, invoke[1]), {}, invoke.end()
-        while parameter := _PARAMETER.match(body, at):
-            end = body.find(_PARAMETER_END, parameter.end())
+class GlimmerParser(MessageParser):
+    """What goes to the model itself is thinking, what goes to a declared tool a call; all else is content.
+
+    A broken call is an error. A call that goes to nobody in particular counts if it is whole, and is content else.
+    """
+
+    markers = (START, MESSAGE, "<|eom|>", "<|eot|>")
+    thinking_end = "<|eom|><|start|>assistant to=user<|message|>"
+
+    def __init__(self, tools: Declared, *, thinking: bool = True) -> None:
+        super().__init__(ends=("<|eom|>",), last=("<|eot|>",), heads=("to=", " to="), header=None)
+        self._tools, self._shown = tools, thinking
+
+    def _body(self, header: str) -> Wait[str]:
+        recipient = header.partition("to=")[2].strip()
+        self._in_thinking = recipient == "self"
+        if self._in_thinking:
+            return (yield from self._copy(self.out.thinking if self._shown else discard))
+        if tool_name(self._tools, recipient) in self._tools:
+            return (yield from self._call(recipient))
+        if self._tools:
+            yield from self._stray_call()
+        return (yield from self._copy(self.out.content))
+
+    def _call(self, recipient: str) -> Wait[str]:
+        body, _ = yield from self.reader.take_until(Tags(_CALLS_END))
+        emit_calls(lambda text: self._addressed(recipient, text), body, self.out.call, strict=True)
+        return (yield from self._copy(discard))
+
+    def _addressed(self, recipient: str, body: str) -> Iterator[Call]:
+        head, opened, block = body.partition(_CALLS)
+        if not opened or head.strip():
+            raise Broken(f"no {_CALLS}")
+        for call in parse_atem(self._tools, block):
+            if call.name != tool_name(self._tools, recipient):
+                raise Broken("it is addressed to another tool")
+            yield call
+
+    def _stray_call(self) -> Wait[None]:
+        """Reads a call at the beginning of a body that goes to no tool."""
+        space = yield from self.reader.skip_space(MAX_SPACE)
+        if not (yield from self.reader.starts_with(Tags(_CALLS))):
+            self.out.content(space)
+            return
+        block, closed = yield from self.reader.take_until(Tags(_CALLS_END))
+        try:
+            calls = list(parse_atem(self._tools, block)) if closed else []
+        except Broken:
+            calls = []
+        if not calls or any(call.name not in self._tools for call in calls):
+            self.out.content(space + _CALLS + block + closed)
+            return
+        emit_calls(lambda _: calls, block, self.out.call, strict=False)
+
+
+def tool_name(tools: Declared, written: str) -> str:
+    """The declared tool that ``written`` means: it itself, or ``f`` for "f.f", as the prompt's namespaces allow."""
+    namespace, _, name = written.partition(".")
+    return name if written not in tools and name in tools and name.partition(".")[0] == namespace else written
+
+
+def parse_atem(tools: Declared, block: str) -> Iterator[Call]:
+    """The calls between the tags for function calls. Raises Broken. Linear."""
+    at = 0
+    while invoke := _INVOKE.match(block, at):
+        name = tool_name(tools, named(invoke.group(1)))
+        at, arguments = invoke.end(), {}
+        while parameter := _PARAMETER.match(block, at):
+            end = block.find(_PARAMETER_END, parameter.end())
             if end < 0:
-                raise ValueError(f"no {_PARAMETER_END}")
-            arguments[parameter[1]] = value_of(body[parameter.end() : end], types.get(parameter[1]))
-            at = end + len(_PARAMETER_END)
-        end = body.find(_INVOKE_END, at)
-        if end < 0 or body[at:end].strip():
-            raise ValueError(f"no {_INVOKE_END}")
-        calls.append(Call(invoke[1], arguments))
-        at = end + len(_INVOKE_END)
-    if body[at:].strip() or not calls:
-        raise ValueError("no <atem:invoke>")
-    return calls
+                raise Broken("a parameter is not closed")
+            key = parameter.group(1)
+            arguments[key] = convert(block[parameter.end() : end], tools.types(name, key))
+            at = _after_space(block, end + len(_PARAMETER_END))
+        if not block.startswith(_INVOKE_END, at):
+            raise Broken("a call is not closed")
+        at += len(_INVOKE_END)
+        yield Call(name, arguments)
+    if at == 0 or block[at:].strip():
+        raise Broken("no call")
 
 
-CALLS = CallSyntax("<atem:function_calls>", "</atem:function_calls>", invocations, broken="error")
-
-
-class GlimmerParser(OutputParser):
-    """The prompt ends inside a header. What is said to itself (a header that speaks of thinking) is thinking."""
-
-    def __init__(self, tools: Tools):
-        self._content = TaggedParser(None, CALLS, tools)
-        self._held, self._state, self._thinks = "", "header", False
-
-    @property
-    def in_thinking(self) -> bool:
-        return self._state == "header" or self._thinks
-
-    def feed(self, text: str) -> Parsed:
-        self._held += text
-        parsed, before = Parsed(), ("", "")
-        while self._held and (self._held, self._state) != before:
-            before = (self._held, self._state)
-            parsed += self._header() if self._state == "header" else self._body()
-        return parsed
-
-    def finish(self) -> Parsed:
-        rest = self._put(self._held) if self._state == "body" else Parsed()
-        return rest + self._content.finish()
-
-    def _header(self) -> Parsed:
-        header, tag, rest = self._held.partition(_MESSAGE)
-        if tag:
-            self._held, self._state = rest, "body"
-            self._thinks = "think" in header or "analysis" in header
-        return Parsed()
-
-    def _body(self) -> Parsed:
-        found = first_tag(self._held, _ENDS)
-        if found is None:
-            cut = len(self._held) - partial_tag(self._held, _ENDS)
-            text, self._held = self._held[:cut], self._held[cut:]
-            return self._put(text)
-        at, tag = found
-        text, self._held, self._state = self._held[:at], self._held[at + len(tag) :], "header"
-        return self._put(text)
-
-    def _put(self, text: str) -> Parsed:
-        return Parsed(thinking=text) if self._thinks else self._content.feed(text)
+def _after_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at

@@ -1,129 +1,96 @@
-"""Harmony, the format of gpt-oss: messages with a header that says on which channel, and to whom, they are.
+"""Harmony, the format of gpt-oss. Source: OpenAI's description of the format, and how Ollama reads it.
 
-``<|start|>`` header ``<|message|>`` body ``<|end|>``, repeated; the prompt ends with ``<|start|>assistant``.
+<|start|>assistant<|channel|>analysis<|message|>Hm.<|end|>
+<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": 1}<|call|>
+<|start|>assistant<|channel|>final<|message|>Hello.<|return|>
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
 
 from ...errors import OutputError, cut
-from .base import Call, OutputParser, Parsed
-from .bodies import json_object
-from .scan import first_tag, partial_tag
+from .base import Call
+from .declared import Declared
+from .messages import START, MessageParser
+from .reader import Held, Wait
+from .values import Broken, decode_object
 
-_START, _MESSAGE, _CHANNEL, _CONSTRAIN = "<|start|>", "<|message|>", "<|channel|>", "<|constrain|>"
-_ENDS = ("<|end|>", "<|call|>", "<|return|>")
-_TO = re.compile(r"(?:^|\s)to=(\S+)")
-_ALREADY_VALID = ("browser.open", "browser.search", "browser.find", "python")
-
-Begun = Literal["header", "final", "analysis"]
+# Tools that the models know, under names that would not be valid else.
+BUILT_IN_TOOLS = frozenset({"browser.find", "browser.open", "browser.search", "python"})
+_CHANNEL = re.compile(r"<\|channel\|>([^\s<]*)")
+_RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<]+)")
 
 
-class HarmonyParser(OutputParser):
-    """``begun``: where the prompt ended. ``names``: the tools' own names by those that the model was told."""
+class HarmonyParser(MessageParser):
+    """Analysis is thinking; what has a recipient is a call, unless it is final; the rest is content."""
 
-    def __init__(self, *, begun: Begun = "header", names: Mapping[str, str] | None = None):
-        self._names = names or {}
-        self._held, self._raw = "", ""
-        self._state = "header" if begun == "header" else "body"  # or "between"
-        self._channel: str = "" if begun == "header" else begun
-        self._recipient = ""
+    markers = (START, "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>")
+    thinking_end = "<|end|><|start|>assistant<|channel|>final<|message|>"
 
-    @property
-    def in_thinking(self) -> bool:
-        return self._state != "body" or self._channel == "analysis"
+    def __init__(self, tools: Declared, *, channel: str | None = None) -> None:
+        """``channel``: that of a message which the prompt has begun."""
+        super().__init__(
+            ends=("<|end|>",),
+            last=("<|call|>", "<|return|>"),
+            heads=("<|channel|>", "<|constrain|>", "to=", " to="),
+            header=None if channel is None else f"assistant<|channel|>{channel}",
+        )
+        self._names = harmony_names(tools.names)
 
-    def feed(self, text: str) -> Parsed:
-        self._held += text
-        parsed, before = Parsed(), ("", "")
-        while self._held and (self._held, self._state) != before:
-            before = (self._held, self._state)
-            parsed += {"header": self._header, "body": self._body, "between": self._between}[self._state]()
-        return parsed
+    def _body(self, header: str) -> Wait[str]:
+        channel, recipient = parse_header(header)
+        if recipient and channel != "final":
+            return (yield from self._call(recipient))
+        self._in_thinking = channel == "analysis"
+        return (yield from self._copy(self.out.thinking if self._in_thinking else self.out.content))
 
-    def finish(self) -> Parsed:
-        """The call, where the turn ended in one. Raises OutputError where it is no JSON."""
-        rest, self._held = (self._put(self._held) if self._state == "body" else Parsed()), ""
-        if not self._recipient or not self._raw.strip():
-            return rest
-        name = self._recipient.removeprefix("functions.")
+    def _call(self, recipient: str) -> Wait[str]:
+        self._in_thinking = False
+        held = Held()
+        tag = yield from self._copy(held)
+        body = held.text()
         try:
-            call = Call(self._names.get(name, name), json_object(self._raw))
-        except (ValueError, RecursionError) as error:
-            raise OutputError(f"error parsing tool call: raw={cut(self._raw)}, err={error}") from None
-        return rest + Parsed(calls=(call,))
-
-    def _header(self) -> Parsed:
-        header, tag, rest = self._held.partition(_MESSAGE)
-        if tag:
-            self._held, self._state = rest, "body"
-            self._raw = ""
-            self._channel, self._recipient = _read_header(header)
-        return Parsed()
-
-    def _body(self) -> Parsed:
-        found = first_tag(self._held, _ENDS)
-        if found is None:
-            cut_at = len(self._held) - partial_tag(self._held, _ENDS)
-            text, self._held = self._held[:cut_at], self._held[cut_at:]
-            return self._put(text)
-        at, tag = found
-        text, self._held = self._held[:at], self._held[at + len(tag) :]
-        self._state = "between"
-        return self._put(text)
-
-    def _between(self) -> Parsed:
-        """Nothing of what stands between two messages is text."""
-        _, tag, rest = self._held.partition(_START)
-        keep = 0 if tag else partial_tag(self._held, [_START])
-        self._held = rest if tag else self._held[len(self._held) - keep :]
-        self._state = "header" if tag else self._state
-        return Parsed()
-
-    def _put(self, text: str) -> Parsed:
-        if self._recipient and self._channel != "final":
-            self._raw += text
-            return Parsed()
-        return Parsed(thinking=text) if self._channel == "analysis" else Parsed(content=text)
+            arguments = decode_object(body)
+        except Broken as error:
+            raise OutputError(f"error parsing tool call: raw='{cut(body)[1:-1]}', err={error}") from None
+        self.out.call(Call(own_name(self._names, recipient), arguments))
+        return tag
 
 
-def _read_header(header: str) -> tuple[str, str]:
-    """(channel, recipient). The recipient may stand before the channel or behind it."""
-    role, _, behind = header.partition(_CHANNEL)
-    behind = behind.partition(_CONSTRAIN)[0]
-    found = _TO.search(role.partition(_CONSTRAIN)[0]) or _TO.search(behind)
-    channel = behind.split()[0] if behind.split() else "final"
-    return channel, found[1] if found else ""
+def parse_header(header: str) -> tuple[str, str]:
+    """The channel and the recipient of a header, each "" if there is none."""
+    channel, recipient = _CHANNEL.search(header), _RECIPIENT.search(header)
+    return channel.group(1) if channel else "", recipient.group(1) if recipient else ""
 
 
-def tool_names(names: Iterable[str]) -> dict[str, str]:
-    """The names that the model is told -> the tools' own: only letters, digits, ``_`` and ``$``, and each once."""
+def harmony_names(names: Iterable[str]) -> dict[str, str]:
+    """For each tool's name the one that the model is told: a valid identifier, different from all others."""
     told: dict[str, str] = {}
+    taken: set[str] = set()
+    n_same: dict[str, int] = {}
     for name in names:
-        valid = name if name in _ALREADY_VALID else _valid(name)
-        unique, n = valid, 2
-        while unique in told:
-            unique, n = f"{valid}_{n}", n + 1
-        told[unique] = name
+        if name in told:
+            continue
+        plain = name if name in BUILT_IN_TOOLS else _identifier(name)
+        candidate = plain
+        while candidate in taken:
+            n_same[plain] = n_same.get(plain, 1) + 1
+            candidate = f"{plain}_{n_same[plain]}"
+        taken.add(candidate)
+        told[name] = candidate
     return told
 
 
-def _valid(name: str) -> str:
-    text = re.sub(r"[^\w$]", "", re.sub(r"[ \-.]", "_", name), flags=re.ASCII)
-    if not text:
+def own_name(told: Mapping[str, str], recipient: str) -> str:
+    """The tool's own name for the ``recipient`` that a model wrote; the written one if no tool was told so."""
+    written = recipient.removeprefix("functions.")
+    return next((name for name, other in told.items() if other == written), written)
+
+
+def _identifier(name: str) -> str:
+    kept = "".join("_" if c in " -." else c for c in name if c in " -._$" or c.isalpha() or c.isdecimal())
+    if not kept:
         return "unnamed"
-    return f"_{text}" if text[0].isdigit() else text
-
-
-def renamed(tools: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """(``tools`` with names that the model can write, its names -> their own)"""
-    listed = list(tools)
-    told = tool_names((tool.get("function") or {}).get("name", "") for tool in listed)
-    shown = [
-        {**tool, "function": {**(tool.get("function") or {}), "name": name}}
-        for tool, name in zip(listed, told, strict=True)
-    ]
-    return shown, told
+    return f"_{kept}" if kept[0].isdecimal() else kept

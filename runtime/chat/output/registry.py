@@ -1,128 +1,246 @@
-"""The parsers that a model's config may name, and how each one begins. See docs/output.md."""
+"""The parsers that a model's configuration can name, and how each begins an answer.
+
+Names, capabilities and beginnings are Ollama's, which finds the same names in the same model folders.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from . import families as f
-from .base import OutputParser, Passthrough, Tools
+from .base import OutputParser
+from .declared import Declared
+from .deepseek import OUTPUTS, DeepSeekCalls
+from .gemma import GEMMA4_LEFTOVERS, functiongemma_calls, gemma4_calls
+from .generic import Passthrough
 from .glimmer import GlimmerParser
-from .harmony import HarmonyParser, tool_names
-from .ministral import MinistralParser
-from .tagged import CallSyntax, TaggedParser, Thinking
-
-__all__ = ["BUILT_IN", "RENDERERS", "Beginning", "ParserSpec", "make_parser"]
+from .glm import glm_calls, laguna_calls
+from .harmony import HarmonyParser
+from .json_calls import cohere_actions, json_calls
+from .mistral import NameAndArguments
+from .python_calls import Lfm2Calls, olmo_calls
+from .tagged import Start, TaggedParser, Thinking
+from .xml import xml_calls
 
 Prefill = Literal["none", "content", "thinking"]
 
+THINK = Thinking()
+MISTRAL_THINK = Thinking("[THINK]", "[/THINK]", reopens=True)
+COHERE_THINK = Thinking("<|START_THINKING|>", "<|END_THINKING|>", reopens=True)
+COHERE_TEXT = (
+    "<|START_TEXT|>", "<|END_TEXT|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|END_OF_TURN_TOKEN|>",
+)  # fmt: skip
+
+# Prompt renderers that a configuration can name. The prompt itself comes from the model file's own template.
+RENDERERS = frozenset(
+    {
+        "cogito", "cohere", "deepseek3.1", "functiongemma", "gemma4", "gemma4-large", "gemma4-small", "glimmer",
+        "glm-4.7", "glm-ocr", "laguna", "lfm2", "lfm2-thinking", "nemotron-3-nano", "nemotron-3.5-nano", "olmo3",
+        "olmo3-32b-think", "olmo3-think", "olmo3.1", "ornith", "poolside-v1", "qwen3-coder", "qwen3-vl-instruct",
+        "qwen3-vl-thinking", "qwen3.5", "qwen3.8",
+    }
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
-class Beginning:
-    """What is known when the answer begins. ``prefill``: what of it the request has written already."""
+class Setup:
+    """What of a request decides how its answer is read. ``think`` None: not asked for, not forbidden."""
 
-    tools: Tools = ()
-    think: bool = True
+    tools: Declared
+    think: bool | str | None = None
     prefill: Prefill = "none"
-    after_tool: bool = False  # the last message is a tool's answer
+    last_role: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Thinking was asked for, and the answer does not begin in content."""
+        return bool(self.think) and self.prefill != "content"
+
+    @property
+    def not_off(self) -> bool:
+        """Thinking was not forbidden, and the answer does not begin in content."""
+        return self.think is not False and self.prefill != "content"
 
 
 @dataclass(frozen=True)
 class ParserSpec:
-    """What a parser finds, and how it is made."""
+    """A parser's capabilities, and how to make one for a request."""
 
     tools: bool
     thinking: bool
-    make: Callable[[Beginning], OutputParser]
+    make: Callable[[Setup], OutputParser]
 
 
-def make_parser(name: str, beginning: Beginning) -> OutputParser | None:
-    """The parser ``name``; None where there is none of this name, which counts as no parser at all."""
+def make_parser(
+    name: str,
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    think: bool | str | None = None,
+    prefill: Prefill = "none",
+    last_role: str = "",
+) -> OutputParser | None:
+    """A parser for one answer; None for an unknown ``name``.
+
+    ``tools`` are in the native API's form, ``prefill`` is the part of the answer that the last message begins,
+    ``last_role`` the role of that message.
+    """
     spec = BUILT_IN.get(name)
-    return spec.make(beginning) if spec else None
+    return spec.make(Setup(Declared(tools), think, prefill, last_role)) if spec else None
 
 
-def _thinks(b: Beginning) -> bool:
-    return b.think and b.prefill != "content"
+def _begin(thinks: bool) -> Start:
+    return Start.THINKING if thinks else Start.CONTENT
 
 
-def _inside(thinking: Thinking, calls: CallSyntax | None, *, dropped: tuple[str, ...] = ()) -> ParserSpec:
-    """Begins in its thinking, unless that is off or the answer has begun."""
-
-    def make(b: Beginning) -> OutputParser:
-        starts: Literal["inside", "content"] = "inside" if _thinks(b) else "content"
-        return TaggedParser(thinking, calls, b.tools, starts=starts, dropped=dropped)
-
-    return ParserSpec(calls is not None, True, make)
+def _qwen3(setup: Setup) -> OutputParser:
+    return TaggedParser(calls=json_calls())
 
 
-def _looking(thinking: Thinking, calls: CallSyntax | None) -> ParserSpec:
-    """May begin with its thinking, which the opening tag shows."""
-
-    def make(b: Beginning) -> OutputParser:
-        starts: Literal["looking", "content"] = "looking" if _thinks(b) else "content"
-        return TaggedParser(thinking, calls, b.tools, starts=starts)
-
-    return ParserSpec(calls is not None, True, make)
+def _qwen3_thinking(setup: Setup) -> OutputParser:
+    return TaggedParser(start=_begin(setup.not_off), thinking=THINK, calls=json_calls(), calls_end_thinking=True)
 
 
-def _plain(calls: CallSyntax) -> ParserSpec:
-    return ParserSpec(True, False, lambda b: TaggedParser(None, calls, b.tools))
+def _qwen3_vl_thinking(setup: Setup) -> OutputParser:
+    return TaggedParser(start=_begin(setup.prefill != "content"), thinking=THINK, calls=json_calls())
 
 
-def _cogito(b: Beginning) -> OutputParser:
-    starts: Literal["inside", "content"] = "inside" if _thinks(b) and not b.tools else "content"
-    return TaggedParser(f.THINK, f.COGITO_CALLS, b.tools, starts=starts)
+def _qwen3_coder(setup: Setup) -> OutputParser:
+    return TaggedParser(calls=xml_calls(setup.tools))
 
 
-def _gemma4(b: Beginning) -> OutputParser:
-    starts: Literal["inside", "content"] = "inside" if b.after_tool and _thinks(b) else "content"
-    return TaggedParser(f.GEMMA_THINK, f.GEMMA4_CALLS, b.tools, starts=starts, hides_thinking=not b.think)
+def _qwen35(setup: Setup) -> OutputParser:
+    calls = xml_calls(setup.tools)
+    return TaggedParser(start=_begin(setup.not_off), thinking=THINK, calls=calls, calls_end_thinking=True)
 
 
-def _harmony(b: Beginning) -> OutputParser:
-    begun: Literal["header", "final", "analysis"] = "header"
-    if b.prefill != "none":
-        begun = "final" if b.prefill == "content" else "analysis"
-    names = [(tool.get("function") or {}).get("name", "") for tool in b.tools]
-    return HarmonyParser(begun=begun, names=tool_names(names))
+def _deepseek(setup: Setup) -> OutputParser:
+    return _deepseek_parser(setup.asked)
 
 
-BUILT_IN: dict[str, ParserSpec] = {
-    "passthrough": ParserSpec(False, False, lambda b: Passthrough()),
-    "qwen3": _plain(f.JSON_CALLS),
-    "qwen3-thinking": _inside(f.THINK_TO_CALL, f.JSON_CALLS),
-    "qwen3-vl-instruct": _plain(f.JSON_CALLS),
-    "qwen3-vl-thinking": _inside(f.THINK, f.JSON_CALLS),
-    "qwen3-coder": _plain(f.XML_CALLS),
-    "qwen3.5": _inside(f.THINK, f.XML_CALLS),
-    "ornith": _inside(f.THINK, f.XML_CALLS),
-    "nemotron-3-nano": _inside(f.THINK_TO_CALL, f.XML_CALLS),
-    "nemotron-3.5-nano": _inside(f.THINK_TO_CALL, f.XML_CALLS),
-    "deepseek3": _inside(f.THINK, f.DEEPSEEK_CALLS),
-    "cogito": ParserSpec(True, True, _cogito),
-    "glm-4.7": _inside(f.THINK, f.GLM_CALLS),
-    "glm-ocr": ParserSpec(True, False, _looking(f.THINK, f.GLM_CALLS).make),
-    "laguna": _inside(f.THINK, f.LAGUNA_CALLS),
-    "poolside-v1": _inside(f.THINK, f.LAGUNA_CALLS),
-    "gemma4": ParserSpec(True, True, _gemma4),
-    "gemma4-no-thinking": ParserSpec(True, False, _gemma4),
-    "functiongemma": _plain(f.FUNCTIONGEMMA_CALLS),
-    "olmo3": _plain(f.OLMO_CALLS),
-    "olmo3-think": _inside(f.THINK, None),
-    "lfm2": _plain(f.LFM_CALLS),
-    "lfm2-thinking": _looking(f.THINK, f.LFM_CALLS),
-    "ministral": ParserSpec(True, False, lambda b: MinistralParser(b.tools)),
-    "cohere": _inside(f.COHERE_THINK, f.COHERE_CALLS, dropped=f.COHERE_TEXT),
-    "glimmer": ParserSpec(True, True, lambda b: GlimmerParser(b.tools)),
-    "harmony": ParserSpec(True, True, _harmony),
-}
+def _cogito(setup: Setup) -> OutputParser:
+    return _deepseek_parser(setup.asked and not setup.tools)
 
-# Names of Ollama's built-in prompt writers. Here the model file's own template does their work.
-RENDERERS = frozenset(
-    {"qwen3-coder", "qwen3-vl-instruct", "qwen3-vl-thinking", "qwen3.5", "qwen3.8", "ornith", "cogito", "deepseek3.1"}
-    | {"olmo3", "olmo3.1", "olmo3-think", "olmo3-32b-think", "nemotron-3-nano", "nemotron-3.5-nano", "gemma4"}
-    | {"gemma4-small", "gemma4-large", "functiongemma", "glm-4.7", "glm-ocr", "lfm2", "lfm2-thinking", "laguna"}
-    | {"poolside-v1", "cohere", "glimmer"}
+
+def _deepseek_parser(thinks: bool) -> OutputParser:
+    # The tags of calls are control tokens, which no thought can quote.
+    return TaggedParser(
+        start=_begin(thinks), thinking=THINK, calls=DeepSeekCalls(), calls_end_thinking=True, ignored=OUTPUTS
+    )
+
+
+def _glm(setup: Setup) -> OutputParser:
+    start = Start.THINKING if setup.not_off else Start.LOOK
+    return TaggedParser(start=start, thinking=THINK, calls=glm_calls(setup.tools))
+
+
+def _glm_ocr(setup: Setup) -> OutputParser:
+    return TaggedParser(start=Start.LOOK, thinking=THINK, calls=glm_calls(setup.tools))
+
+
+def _laguna(setup: Setup) -> OutputParser:
+    return _laguna_parser(setup, asked=setup.asked and setup.last_role != "assistant")
+
+
+def _poolside(setup: Setup) -> OutputParser:
+    # Its prompt closes the message that a prefill would go on with.
+    return _laguna_parser(setup, asked=bool(setup.think))
+
+
+def _laguna_parser(setup: Setup, *, asked: bool) -> OutputParser:
+    thinking = Thinking(reopens=True, shown=bool(setup.think))
+    calls = laguna_calls(setup.tools)
+    return TaggedParser(
+        start=_begin(asked), thinking=thinking, calls=calls, calls_end_thinking=True, ignored=("</think>",)
+    )
+
+
+def _gemma4(setup: Setup) -> OutputParser:
+    return _gemma4_parser(setup.asked and setup.last_role == "tool", shown=bool(setup.think))
+
+
+def _gemma4_no_thinking(setup: Setup) -> OutputParser:
+    return _gemma4_parser(False, shown=False)
+
+
+def _gemma4_parser(thinks: bool, *, shown: bool) -> OutputParser:
+    thinking = Thinking("<|channel>", "<channel|>", label="thought\n", reopens=True, shown=shown)
+    start = Start.THINKING if thinks else Start.LOOK if shown else Start.CONTENT
+    return TaggedParser(start=start, thinking=thinking, calls=gemma4_calls(), ignored=GEMMA4_LEFTOVERS)
+
+
+def _functiongemma(setup: Setup) -> OutputParser:
+    return TaggedParser(calls=functiongemma_calls())
+
+
+def _olmo3(setup: Setup) -> OutputParser:
+    return TaggedParser(calls=olmo_calls())
+
+
+def _olmo3_think(setup: Setup) -> OutputParser:
+    return TaggedParser(start=_begin(setup.prefill != "content"), thinking=THINK)
+
+
+def _lfm2(setup: Setup) -> OutputParser:
+    return TaggedParser(calls=Lfm2Calls(setup.tools))
+
+
+def _lfm2_thinking(setup: Setup) -> OutputParser:
+    start = Start.LOOK if setup.asked else Start.CONTENT
+    return TaggedParser(start=start, thinking=THINK, calls=Lfm2Calls(setup.tools))
+
+
+def _ministral(setup: Setup) -> OutputParser:
+    return TaggedParser(thinking=MISTRAL_THINK, calls=NameAndArguments(setup.tools))
+
+
+def _cohere(setup: Setup) -> OutputParser:
+    start = _begin(setup.not_off)
+    return TaggedParser(start=start, thinking=COHERE_THINK, calls=cohere_actions(), ignored=COHERE_TEXT)
+
+
+def _glimmer(setup: Setup) -> OutputParser:
+    return GlimmerParser(setup.tools, thinking=setup.think is not False)
+
+
+def _harmony(setup: Setup) -> OutputParser:
+    channels = {"content": "final", "thinking": "analysis"}
+    return HarmonyParser(setup.tools, channel=channels.get(setup.prefill))
+
+
+def _passthrough(setup: Setup) -> OutputParser:
+    return Passthrough()
+
+
+BUILT_IN: Mapping[str, ParserSpec] = MappingProxyType(
+    {
+        "cogito": ParserSpec(True, True, _cogito),
+        "cohere": ParserSpec(True, True, _cohere),
+        "deepseek3": ParserSpec(True, True, _deepseek),
+        "functiongemma": ParserSpec(True, False, _functiongemma),
+        "gemma4": ParserSpec(True, True, _gemma4),
+        "gemma4-no-thinking": ParserSpec(True, False, _gemma4_no_thinking),
+        "glimmer": ParserSpec(True, True, _glimmer),
+        "glm-4.7": ParserSpec(True, True, _glm),
+        "glm-ocr": ParserSpec(True, False, _glm_ocr),
+        "harmony": ParserSpec(True, True, _harmony),
+        "laguna": ParserSpec(True, True, _laguna),
+        "lfm2": ParserSpec(True, False, _lfm2),
+        "lfm2-thinking": ParserSpec(True, True, _lfm2_thinking),
+        "ministral": ParserSpec(True, False, _ministral),
+        "nemotron-3-nano": ParserSpec(True, True, _qwen35),
+        "nemotron-3.5-nano": ParserSpec(True, True, _qwen35),
+        "olmo3": ParserSpec(True, False, _olmo3),
+        "olmo3-think": ParserSpec(False, True, _olmo3_think),
+        "ornith": ParserSpec(True, True, _qwen35),
+        "passthrough": ParserSpec(False, False, _passthrough),
+        "poolside-v1": ParserSpec(True, True, _poolside),
+        "qwen3": ParserSpec(True, False, _qwen3),
+        "qwen3-coder": ParserSpec(True, False, _qwen3_coder),
+        "qwen3-thinking": ParserSpec(True, True, _qwen3_thinking),
+        "qwen3-vl-instruct": ParserSpec(True, False, _qwen3),
+        "qwen3-vl-thinking": ParserSpec(True, True, _qwen3_vl_thinking),
+        "qwen3.5": ParserSpec(True, True, _qwen35),
+    }
 )

@@ -1,73 +1,113 @@
-"""Arguments that a model writes as text, as values of the types that the tool declares."""
+"""Argument values: JSON text, bare text of a declared type, and what may leave the service at all.
+
+Nothing here evaluates text. What comes out can be written as JSON: finite numbers of at most 64 bits, no lone
+surrogates, no deep nesting.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+import re
 from typing import Any
 
-from .base import Tools
+import msgspec
 
-_ORDER = ("boolean", "integer", "number", "array", "object", "string")
-
-
-def declared(tools: Tools, name: str) -> Mapping[str, Any]:
-    """The declared properties of the tool ``name``; none for a tool that is not there."""
-    for tool in tools:
-        function = tool.get("function") or {}
-        if function.get("name") == name:
-            return (function.get("parameters") or {}).get("properties") or {}
-    return {}
+MAX_DEPTH = 100
+_INTEGER = re.compile(r"[+-]?[0-9]{1,400}\Z")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,4})?\Z")
 
 
-def required(tools: Tools, name: str) -> list[str] | None:
-    """The names that the tool ``name`` must be given; None for a tool that is not there."""
-    for tool in tools:
-        function = tool.get("function") or {}
-        if function.get("name") == name:
-            return list((function.get("parameters") or {}).get("required") or [])
-    return None
+class Broken(ValueError):
+    """A text is not the call or value that it should be; the message says why, in a few words."""
 
 
-def value_of(text: str, schema: Mapping[str, Any] | None) -> Any:
-    """``text`` as the first of the declared types that it fits; itself where it fits none, or none is declared."""
-    if text.strip().lower() == "null":
+def decode_json(text: str) -> Any:
+    """The JSON value ``text``. Raises Broken."""
+    try:
+        return presentable(msgspec.json.decode(text))
+    except RecursionError:
+        raise Broken("nested too deep") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Broken(str(error)) from None
+
+
+def decode_object(text: str) -> dict[str, Any]:
+    """The JSON object ``text``. Raises Broken."""
+    value = decode_json(text)
+    if not isinstance(value, dict):
+        raise Broken("not a JSON object")
+    return value
+
+
+def presentable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """``value`` (JSON-shaped) as any JSON writer takes it. Raises Broken where there is no such value."""
+    if depth == 0:
+        raise Broken("nested too deep")
+    if isinstance(value, dict):
+        return {presentable(key): presentable(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [presentable(item, depth - 1) for item in value]
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, int | float):
+        return _finite(value)
+    return value
+
+
+def number(text: str) -> int | float | None:
+    """The number that ``text`` writes in full, None for anything else."""
+    if _INTEGER.match(text):
+        return _number_or_none(int(text))
+    return _number_or_none(float(text)) if _NUMBER.match(text) else None
+
+
+def convert(text: str, types: tuple[str, ...]) -> Any:
+    """``text`` as the first of the declared JSON types that it fits, as text if none; null always fits."""
+    if text.lower() == "null":
         return None
-    kinds = _kinds(schema or {})
-    for kind in _ORDER:
-        if kind in kinds:
-            fits, value = _as(kind, text, is_only=kinds == {kind})
-            if fits:
-                return value
+    if "boolean" in types:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if types == ("boolean",):
+            return False
+    if "integer" in types and _INTEGER.match(text) and (whole := number(text)) is not None:
+        return whole
+    if "number" in types and (any_number := number(text)) is not None:
+        return int(any_number) if any_number == int(any_number) and abs(any_number) < 2**63 else any_number
+    return _structure(text, types)
+
+
+def _structure(text: str, types: tuple[str, ...]) -> Any:
+    wanted = tuple(kind for name, kind in (("array", list), ("object", dict)) if name in types)
+    if wanted:
+        try:
+            value = decode_json(text)
+        except Broken:
+            return text
+        if isinstance(value, wanted):
+            return value
     return text
 
 
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    kind = schema.get("type")
-    kinds = {kind} if isinstance(kind, str) else {k for k in kind or () if isinstance(k, str)}
-    for option in schema.get("anyOf") or ():
-        kinds |= _kinds(option) if isinstance(option, Mapping) else set()
-    return kinds
+def without_newlines(text: str) -> str:
+    """``text`` without one newline at its beginning and one at its end, which belong to the tags around it."""
+    return text.removeprefix("\n").removesuffix("\n")
 
 
-def _as(kind: str, text: str, *, is_only: bool) -> tuple[bool, Any]:
-    stripped = text.strip()
-    if kind == "boolean":
-        lower = stripped.lower()
-        return (True, lower == "true") if lower in ("true", "false") or is_only else (False, None)
-    if kind == "string":
-        return True, text
+def _number_or_none(value: float) -> int | float | None:
     try:
-        if kind == "integer":
-            return True, int(stripped)
-        value = json.loads(stripped, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return False, None
-    if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return True, int(value) if float(value).is_integer() else value
-    return isinstance(value, {"array": list, "object": dict}.get(kind, ())), value
+        return _finite(value)
+    except Broken:
+        return None
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+def _finite(value: float) -> int | float:
+    """``value`` with at most 64 bits; booleans are left alone. Raises Broken for what is not finite."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        try:
+            value = float(value)
+        except OverflowError:
+            raise Broken("a number is out of range") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Broken("a number is out of range")
+    return value
