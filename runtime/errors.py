@@ -8,6 +8,7 @@
     │   ├── OutOfMemory       there is not enough memory for it
     │   └── UnsupportedModel  well-formed, but an architecture, value, tensor or format is not supported
     ├── TemplateError         a chat template failed, or ran over its limits
+    ├── OutputError           what a model wrote is no valid tool call
     └── RunnerError           a runner process: did not start, or stopped unexpectedly
         └── RunnerStopped     it died while it was working for us
 
@@ -48,6 +49,10 @@ class UnsupportedModel(ModelError):
 
 class TemplateError(GristmillError):
     """A chat template could not be parsed or rendered, or ran over its limits."""
+
+
+class OutputError(GristmillError):
+    """What a model wrote cannot be read as the tool call that it began as; the message quotes it, cut."""
 
 
 class RunnerError(GristmillError):
