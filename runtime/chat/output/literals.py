@@ -17,8 +17,8 @@ _STRINGS = {quote: re.compile(rf"{quote}((?:[^{quote}\\]++|\\.)*+){quote}", re.D
 _KEY = re.compile(r"""[^\s:=,(){}\[\]"']{1,256}""")
 _BARE = re.compile(r"[^,(){}\[\]]*+")
 _BARE_OR_ROUND = re.compile(r"[^,{}\[\]]*+")
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "\n": ""}
+_ESCAPE = re.compile(r"\\(U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "'": "'", '"': '"', "\n": ""}
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 
 
@@ -130,7 +130,7 @@ class Literals:
 
 
 def unescape(text: str) -> str:
-    r"""``text`` with \n, \t, \r, \xNN, \uNNNN, and escaped quotes and backslashes replaced, the rest as it is."""
+    """``text`` with Python's and JSON's escapes replaced; what is none of them stays as it is."""
     if "\\" not in text:
         return text
     plain = _ESCAPE.sub(_unescaped, text)
