@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 Wait = Generator[None, None, _T]  # returns a T; waits for text on the way
 Put = Callable[[str], object]
 
-MAX_CALL = 1 << 20  # characters of one call
+MAX_CALL = 1 << 18  # characters of one call: reading so many takes a fraction of a second at worst
 MAX_SPACE = 4096  # characters of white space that are held back
 _SPACE = re.compile(r"\s*")
 

@@ -6,6 +6,7 @@ import pytest
 from support.outputs import content, cut_up, feed, read, thought, weather
 
 from gristmill.runtime.chat.output import Call, Parsed, make_parser
+from gristmill.runtime.chat.output.reader import MAX_CALL
 from gristmill.runtime.errors import OutputError
 
 QWEN = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "days": 2}}\n</tool_call>'
@@ -262,11 +263,11 @@ def test_a_name_is_needed():
 
 
 def test_endless_calls_are_stopped():
-    for size in (4096, 2**21):
+    for size in (4096, 2 * MAX_CALL):
         parser = make_parser("qwen3")
-        with pytest.raises(OutputError, match="of more than 1048576 characters"):
-            feed(parser, *cut_up("<tool_call>" + "x" * (2**20 + 1) + "</tool_call>", size))
-    assert feed(make_parser("qwen3"), *cut_up("<tool_call>" + "x" * 2**20, 4096)) == Parsed()
+        with pytest.raises(OutputError, match=f"of more than {MAX_CALL} characters"):
+            feed(parser, *cut_up("<tool_call>" + "x" * (MAX_CALL + 1) + "</tool_call>", size))
+    assert feed(make_parser("qwen3"), *cut_up("<tool_call>" + "x" * MAX_CALL, 4096)) == Parsed()
 
 
 def test_an_error_quotes_the_call_in_one_short_line():
