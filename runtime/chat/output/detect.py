@@ -19,7 +19,7 @@ from .generic import Chain, GenericCalls, GenericThinking, Passthrough
 from .glimmer import GlimmerParser
 from .glm import laguna_calls
 from .harmony import HarmonyParser, parse_header
-from .json_calls import cohere_actions, json_calls
+from .json_calls import cohere_actions, json_calls, nemotron2_calls
 from .messages import MESSAGE, START
 from .mistral import MistralList, NameAndArguments
 from .python_calls import Lfm2Calls, olmo_calls
@@ -40,6 +40,7 @@ _FORMS: tuple[tuple[tuple[str, ...], Callable[[Declared], CallForm]], ...] = (
     (("<tool_call>", "<function="), xml_calls),
     (("<tool_call>", "<arg_key>"), laguna_calls),
     (("<tool_call>",), lambda tools: json_calls()),
+    (("<TOOLCALL>",), lambda tools: nemotron2_calls()),
 )
 _THINKING = (
     MISTRAL_THINK,

@@ -20,13 +20,14 @@ from .values import Broken, decode_json, decode_object
 
 def json_calls() -> Delimited:
     """One object, or a list of them, between <tool_call> and </tool_call>."""
-    return Delimited(
-        "<tool_call>",
-        "</tool_call>",
-        parse_json_calls,
-        strict=True,
-        call_format=CallFormat("<tool_call>\n", "\n</tool_call>"),
-    )
+    form = CallFormat("<tool_call>\n", "\n</tool_call>")
+    return Delimited("<tool_call>", "</tool_call>", parse_json_calls, strict=True, call_format=form)
+
+
+def nemotron2_calls() -> Delimited:
+    """A list between <TOOLCALL> and </TOOLCALL>."""
+    form = CallFormat("<TOOLCALL>[", "]</TOOLCALL>")
+    return Delimited("<TOOLCALL>", "</TOOLCALL>", parse_json_calls, strict=True, call_format=form)
 
 
 def cohere_actions() -> Delimited:

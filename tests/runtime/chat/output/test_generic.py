@@ -130,6 +130,7 @@ FORMS = [
         '<|START_ACTION|>[{"tool_name": "get_weather", "parameters": {"city": "Paris"}}]<|END_ACTION|>',
     ),
     ("<|tool_call|>", f"<|tool_call|>[{OBJECT}]"),
+    ("<TOOLCALL>", f"<TOOLCALL>[{OBJECT}]</TOOLCALL>"),
     ("<|python_tag|>", OBJECT.replace("arguments", "parameters")),
     ("no tags", OBJECT),
     (
@@ -189,6 +190,7 @@ def test_mistrals_list_may_be_broken():
     [
         ("<tool_call>", CallFormat("<tool_call>\n", "\n</tool_call>")),
         ("[TOOL_CALLS]", CallFormat("[TOOL_CALLS] [", "]")),
+        ("<TOOLCALL>", CallFormat("<TOOLCALL>[", "]</TOOLCALL>")),
         ("", CallFormat("", "", "name", "parameters")),
         ("<tool_call><function=", None),
         ("<|tool_call_start|>", None),
