@@ -180,8 +180,10 @@ class Turn:
             return self.prompt
 
         # A prompt that has grown by what the model wrote is not made anew from messages.
-        fits = self.shorten is None or self.n_before > 0
-        return self.run.events(self.prompt, self.context, grammar, None if fits else shorten, self.n_before, self.parser.markers)
+        can_shorten = self.shorten is not None and not self.n_before
+        return self.run.events(
+            self.prompt, self.context, grammar, shorten if can_shorten else None, self.n_before, self.parser.markers
+        )
 
 
 def _delta(parsed: Parsed, event: Piece) -> Delta:

@@ -8,7 +8,7 @@
     │   ├── OutOfMemory       there is not enough memory for it
     │   └── UnsupportedModel  well-formed, but an architecture, value, tensor or format is not supported
     ├── TemplateError         a chat template failed, or ran over its limits
-    ├── OutputError           the model wrote a tool call that cannot be read
+    ├── OutputError           what a model wrote is no valid tool call
     └── RunnerError           a runner process: did not start, or stopped unexpectedly
         └── RunnerStopped     it died while it was working for us
 
@@ -52,7 +52,7 @@ class TemplateError(GristmillError):
 
 
 class OutputError(GristmillError):
-    """The model wrote something, most often a tool call, that is not what its family writes."""
+    """What a model wrote cannot be read as the tool call that it began as; the message quotes it, cut."""
 
 
 class RunnerError(GristmillError):

@@ -42,6 +42,7 @@ def test_layers_import_downwards_only(layer):
         "gristmill.runtime",
         "gristmill.runtime.checkpoint",
         "gristmill.runtime.chat",
+        "gristmill.runtime.chat.output",
         "gristmill.runtime.runner.client",
         "gristmill.runtime.tokenizer",
         "gristmill.api.server",

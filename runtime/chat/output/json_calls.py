@@ -1,9 +1,9 @@
-"""Calls as JSON objects between tags: Qwen 3, Hermes and whoever learned from them; Cohere.
+"""Calls as JSON objects between tags: of Qwen 3, Hermes and whoever learned from them, of Nemotron Nano 2, of Cohere.
 
 <tool_call>
 {"name": "f", "arguments": {"a": 1}}
 </tool_call>
-
+<TOOLCALL>[{"name": "f", "arguments": {"a": 1}}]</TOOLCALL>
 <|START_ACTION|>[{"tool_call_id": "0", "tool_name": "f", "parameters": {"a": 1}}]<|END_ACTION|>
 """
 
