@@ -33,6 +33,7 @@ from .store.facts import ModelFacts
 __all__ = ["ModelTemplate", "Templates", "with_capabilities"]
 
 _HARMONY = ("gptoss", "gpt-oss")
+_HARMONY_ANSWER = "<|channel|>final<|message|>"  # stands between the prompt and an answer that has begun
 MAX_INSPECTED = 1024
 _PROMPT_END = 200
 Messages = Sequence[dict[str, Any]]
@@ -75,7 +76,7 @@ class ModelTemplate:
             tools = _told(tools)
         if self.dialect == "go":
             return await render_go_chat(renderer, self.source, messages, guard=guard, tools=tools, think=think)
-        return await render_chat(
+        prompt = await render_chat(
             renderer,
             self.source or CHATML_TEMPLATE,
             messages,
@@ -85,6 +86,10 @@ class ModelTemplate:
             eos_token=facts.eos_token or "",
             think=think,
         )
+        if self.parser == "harmony" and _prefill(messages) == "content":
+            begun = guard.text(messages[-1]["content"])
+            prompt = f"{prompt.removesuffix(begun)}{_HARMONY_ANSWER}{begun}"
+        return prompt
 
     def parser_of(self, prompt: str, *, tools: Tools, think: bool | str | None, messages: Messages) -> OutputParser:
         """What reads the answer to ``prompt``, which was made of ``messages``."""

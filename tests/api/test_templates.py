@@ -139,3 +139,25 @@ async def test_an_unknown_template_stays_the_files_own(models):
     digest = models.service.store.find("jinja").layers[0].digest
     lines = await models.lines("/api/create", {"model": "again", "files": {"m.gguf": str(digest)}})
     assert not any("autodetected" in line["status"] for line in lines)
+
+
+async def test_an_answer_that_has_begun_stands_behind_harmonys_header(models):
+    await models.create("oss", from_="jinja", parser="harmony")
+    begun = [*ASK, {"role": "assistant", "content": "It is"}]
+    assert (await prompt_of(models, "oss", messages=begun)).endswith("assistant\n<|channel|>final<|message|>It is")
+    await models.json("/api/chat", {"model": "oss"})
+    models.runners.last.next_scripts = [[" fine", "<|return|>"]]
+    answer = await models.json("/api/chat", {"model": "oss", "messages": begun, "stream": False})
+    assert answer["message"]["content"] == " fine"
+    assert "<|channel|>" in models.runners.last.prompts[-1][1].shown
+
+
+async def test_harmony_is_told_names_that_it_can_write(models):
+    await models.create("oss", from_="jinja", parser="harmony")
+    tool = {"type": "function", "function": {"name": "get-it", "parameters": {"type": "object", "properties": {}}}}
+    assert '"get_it"' in await prompt_of(models, "oss", tools=[tool])
+    await models.json("/api/chat", {"model": "oss"})
+    models.runners.last.next_scripts = [['<|channel|>commentary to=functions.get_it<|message|>{"a": 1}<|call|>']]
+    body = {"model": "oss", "messages": ASK, "tools": [tool], "stream": False}
+    (call,) = (await models.json("/api/chat", body))["message"]["tool_calls"]
+    assert call["function"]["name"] == "get-it"
