@@ -14,12 +14,12 @@ from gristmill.runtime.errors import InvalidRequest, ModelError, cut
 
 from .create import create_model
 from .create_template import with_detected_template
-from .errors import NotFound
+from .errors import Forbidden, NotFound
 from .loaded import Loaded
 from .ollama_version import OLLAMA_VERSION
 from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
-from .service import SERVICE, Service, Target, read_request, required, single_quoted
+from .service import SERVICE, Service, Target, is_cloud, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
 from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
 from .stream import Lines, send_last, send_lines
@@ -111,6 +111,8 @@ async def show(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     body = await read_request(request, ShowRequest)
     sent = required(body.model_name)
+    if is_cloud(sent):
+        raise Forbidden("ollama cloud is disabled: remote model details are unavailable")
     target = await service.find(sent, lambda sent: single_quoted(Name.parse(sent).short))
     answer = await asyncio.to_thread(_show, target, body)
     if request.headers.get("User-Agent", "").startswith(COPILOT):

@@ -19,7 +19,7 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, embed, generate, health, library, rerank, tokens
+from . import blobs, chat, cloud, embed, generate, health, library, rerank, tokens
 from .access import METRICS_PATH, check_keys
 from .anthropic import handlers as anthropic
 from .body import BODY_BYTES
@@ -80,6 +80,12 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/responses", responses),
         web.post("/v1/messages", anthropic.messages),
         web.post("/v1/messages/count_tokens", anthropic.count_tokens),
+        web.post("/api/me", cloud.unauthorized),
+        web.post("/api/signout", cloud.unauthorized),
+        web.delete("/api/user/keys/{key}", cloud.unauthorized),
+        web.post("/api/experimental/web_search", cloud.web_search),
+        web.post("/api/experimental/web_fetch", cloud.web_fetch),
+        web.get("/api/experimental/model-recommendations", cloud.recommendations),
         web.post("/api/create", library.create),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),

@@ -129,6 +129,10 @@ class Status(Struct, kw_only=True):
     cloud: Cloud
 
 
+class Recommendations(Struct, kw_only=True):
+    recommendations: list[str]
+
+
 class ShownMessage(Struct, kw_only=True):
     role: str
     content: str

@@ -132,3 +132,31 @@ async def test_a_compressed_body_is_not_unpacked(api):
     status, _, data = await api.send("POST", "/api/chat", b"x", headers={"Content-Encoding": "gzip"})
     assert status == 415
     assert "content-encoding" in json.loads(data)["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "answer"),
+    [
+        ("POST", "/api/me", 401, {"error": "unauthorized"}),
+        ("POST", "/api/signout", 401, {"error": "unauthorized"}),
+        ("DELETE", "/api/user/keys/x", 401, {"error": "unauthorized"}),
+        (
+            "POST",
+            "/api/experimental/web_search",
+            403,
+            {"error": "ollama cloud is disabled: web search is unavailable"},
+        ),
+        ("POST", "/api/experimental/web_fetch", 403, {"error": "ollama cloud is disabled: web fetch is unavailable"}),
+        ("GET", "/api/experimental/model-recommendations", 200, {"recommendations": []}),
+    ],
+)
+async def test_there_is_no_cloud(api, method, path, status, answer):
+    found, _, data = await api.send(method, path)
+    assert (found, json.loads(data)) == (status, answer)
+
+
+async def test_cloud_models_are_not_shown(api):
+    assert await api.error("/api/show", {"model": "big:cloud"}) == (
+        403,
+        "ollama cloud is disabled: remote model details are unavailable",
+    )
