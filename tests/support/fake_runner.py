@@ -7,7 +7,7 @@ import struct
 from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 
-from gristmill.runtime.errors import PromptTooLong, RunnerStopped
+from gristmill.runtime.errors import InvalidRequest, PromptTooLong, RunnerStopped
 from gristmill.runtime.events import Finished, Piece, Reading, TokenLogprob
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
@@ -89,6 +89,8 @@ class FakeRunner:
         return Tokenized(id=1, ids=ids, pieces=[chr(i).encode() for i in ids])
 
     async def detokenize(self, ids: list[int]) -> str:
+        if any(i > 0x10FFFF or 0xD800 <= i < 0xE000 for i in ids):
+            raise InvalidRequest("token id is outside the vocabulary")
         return "".join(map(chr, ids))
 
     async def embed(
