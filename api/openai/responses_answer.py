@@ -160,18 +160,17 @@ class ResponseEvents:
         return self._event("response.failed", response={**failed, "error": error})
 
     def _think(self, text: str) -> Iterator[Event]:
-        item_id = f"rs_{self._ids.response}_{len(self._output)}"
         if self._open != "reasoning":
             yield from self._close()
             self._open, self._text = "reasoning", ""
-            yield self._added({"id": item_id, "type": "reasoning", "summary": []})
+            yield self._added({"id": self._reasoning_id, "type": "reasoning", "summary": []})
         self._text += text
+        item_id = self._reasoning_id
         yield self._event(
             "response.reasoning_summary_text.delta", item_id=item_id, **self._at, summary_index=0, delta=text
         )
 
     def _say(self, text: str) -> Iterator[Event]:
-        item_id = self._message_id
         if self._open != "message":
             yield from self._close()
             self._open, self._text = "message", ""
@@ -184,6 +183,7 @@ class ResponseEvents:
             )
         self._text += text
         if text:
+            item_id = self._message_id
             yield self._event(
                 "response.output_text.delta", item_id=item_id, **self._at, content_index=0, delta=text, logprobs=[]
             )
@@ -202,7 +202,7 @@ class ResponseEvents:
     def _close(self) -> Iterator[Event]:
         kind, self._open = self._open, ""
         if kind == "reasoning":
-            item = _reasoning(f"rs_{self._ids.response}_{len(self._output)}", self._text)
+            item = _reasoning(self._reasoning_id, self._text)
             text = {"item_id": item["id"], **self._at, "summary_index": 0, "text": self._text}
             yield self._event("response.reasoning_summary_text.done", **text)
             yield self._done(item)
@@ -215,6 +215,10 @@ class ResponseEvents:
     @property
     def _at(self) -> dict[str, int]:
         return {"output_index": len(self._output)}
+
+    @property
+    def _reasoning_id(self) -> str:
+        return f"rs_{self._ids.response}_{len(self._output)}"
 
     @property
     def _message_id(self) -> str:
