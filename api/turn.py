@@ -98,7 +98,7 @@ class Turn:
         form = self.parser.call_format
         if form is None or self.grammar or self.choice.forced or not self.choice.is_strict:
             return None
-        return self._stage(self.parser, None, until=_tag_of(form))
+        return self._stage(self.parser, None, until=_CallOpens(form, self.parser))
 
     def _rest(self) -> Stage:
         form = self.parser.call_format
@@ -190,12 +190,25 @@ def _delta(parsed: Parsed, event: Piece) -> Delta:
     return Delta(parsed.content, parsed.thinking, parsed.calls, tuple(event.logprobs))
 
 
-def _tag_of(form: CallFormat) -> Until:
-    """Where the first call opens."""
-    tag = form.open.strip()
+class _CallOpens:
+    """Where the first call opens, behind the thinking. A family without a tag opens with its object's bracket."""
 
-    def until(raw: str, _: Parsed) -> int | None:
-        at = raw.find(tag)
-        return None if at < 0 else at
+    def __init__(self, form: CallFormat, parser: OutputParser):
+        self._tag, self._parser = form.open.strip(), parser
+        self._thought = 0  # characters that were thinking when they came
 
-    return until
+    def __call__(self, raw: str, _: Parsed) -> int | None:
+        if self._parser.in_thinking:
+            self._thought = len(raw)
+            return None
+        if self._tag:
+            # The tag itself may end the thinking.
+            at = raw.find(self._tag, max(0, self._thought - len(self._tag) + 1))
+            return None if at < 0 else at
+        at = self._content_begin(raw)
+        return at if raw.startswith("{", at) else None
+
+    def _content_begin(self, raw: str) -> int:
+        end = self._parser.thinking_end.strip()
+        at = raw.find(end) + len(end) if end and end in raw else 0
+        return len(raw) - len(raw[at:].lstrip())

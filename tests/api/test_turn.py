@@ -125,6 +125,27 @@ async def test_strict_arguments_are_governed_from_the_tag_on(run, api):
     assert last.usage.output_tokens == 3
 
 
+async def test_a_tag_that_is_only_thought_of_opens_no_call(run, api):
+    _, content, calls, _ = await said(Turn(run(["I could <call>", "|no"]), "P", Thinks(), choice=Choice((STRICT,))))
+    assert (content, calls) == ("no", [])
+    assert len(submitted(api)) == 1
+
+
+@pytest.mark.parametrize(
+    ("pieces", "prompts"), [([" ", '{"na'], ["P", "P "]), (["no ", '{"x"}'], ["P"]), (["t|", ' {"'], ["P", "Pt| "])]
+)
+async def test_without_a_tag_a_call_opens_with_its_bracket(run, api, pieces, prompts):
+    class Bare(Thinks):
+        call_format = CallFormat(open="", close="")
+
+    parser = Bare()
+    parser.thinks = "t|" in pieces
+    turn = Turn(run(pieces, ['{"name":"weather","arguments":{}}']), "P", parser, choice=Choice((STRICT,)))
+    _, _, calls, _ = await said(turn)
+    assert [prompt for prompt, _ in submitted(api)] == prompts
+    assert bool(calls) == (len(prompts) == 2)
+
+
 async def test_strict_tools_that_are_not_called_cost_nothing(run, api):
     _, content, calls, _ = await said(Turn(run(["|no call"]), "P", Thinks(), choice=Choice((STRICT,))))
     assert (content, calls) == ("no call", [])
