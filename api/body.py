@@ -77,19 +77,18 @@ async def _read(request: web.Request, budget: BodyBudget) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"request body too large (limit {MAX_BODY_BYTES} bytes)")
     body = bytearray()
-    while True:
+    while not request.content.at_eof():
         try:
             async with asyncio.timeout(IDLE_S):
                 chunk = await request.content.readany()
         except TimeoutError:
             raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
-        if not chunk:
-            return bytes(body)
         budget.take(len(chunk))
         request[BODY_BYTES] = request.get(BODY_BYTES, 0) + len(chunk)
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"request body too large (limit {MAX_BODY_BYTES} bytes)")
+    return bytes(body)
 
 
 def decode_json(body: bytes, kind: type[T], hook: DecodeHook) -> T:

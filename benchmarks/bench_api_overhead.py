@@ -7,7 +7,8 @@ at a time, prompts of 20 words, from the call or the sending of the request to t
 at once, each of which asks --requests times, prompts of 60 words, --tokens tokens; from the first call to the last end.
 The clients only look for the end of each stream, so that little of the machine's time is theirs. Prompts are raw, each
 is used once, temperature 0.
-Printed are medians over the rounds, and the median of the rounds' differences and ratios.
+Printed are medians over the rounds, and the median of the rounds' differences and ratios. "Empty request" is
+GET /api/version after the engine has run: what HTTP itself costs between two processes of this machine.
 """
 
 from __future__ import annotations
@@ -83,6 +84,19 @@ class OverHttp:
     def __call__(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
         return asyncio.run(self._all(streams, n_tokens))
 
+    def empty(self) -> float:
+        """Seconds of a request that needs nothing."""
+        return asyncio.run(self._empty())
+
+    async def _empty(self) -> float:
+        reader, writer = await asyncio.open_connection(self.address, self.port)
+        start = time.perf_counter()
+        writer.write(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"}")
+        elapsed = time.perf_counter() - start
+        writer.close()
+        return elapsed
+
     async def _all(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
         connections = [await asyncio.open_connection(self.address, self.port) for _ in streams]
         start = time.perf_counter()
@@ -144,18 +158,23 @@ def main() -> None:
         sides = Direct(model.engine(n_slots=args.streams, n_contexts=4)), OverHttp(host)
         for side in sides:
             side(new(1, 1, SHORT), 8)
+        empty = []
+        for _ in range(5 * args.rounds):
+            sides[0](new(1, 1, SHORT), 1)
+            empty.append(sides[1].empty())
         first = compare(sides, lambda: new(1, 1, SHORT), (5 * args.rounds, 1, 0))
         whole = compare(sides, lambda: new(args.streams, args.requests, LONG), (args.rounds, args.tokens, 1))
-    report(first, whole, args.streams * args.requests * args.tokens)
+    report(first, whole, statistics.median(empty) * 1e3, args.streams * args.requests * args.tokens)
 
 
-def report(first: list[list[float]], whole: list[list[float]], n_tokens: int) -> None:
+def report(first: list[list[float]], whole: list[list[float]], empty_ms: float, n_tokens: int) -> None:
     added_ms = statistics.median(http - direct for direct, http in zip(*first, strict=True)) * 1e3
     ratio = statistics.median(direct / http for direct, http in zip(*whole, strict=True))
     first_ms = [statistics.median(values) * 1e3 for values in first]
     speed = [n_tokens / statistics.median(values) for values in whole]
     rows = [
         ["first token, ms", *(significant(v) for v in first_ms), f"{added_ms:+.2f} ms"],
+        ["empty request, ms", "", significant(empty_ms), ""],
         ["tokens/s", *(significant(v) for v in speed), f"{ratio:.3f}x"],
     ]
     print_table(["", "engine", "over HTTP", ""], rows)
@@ -165,6 +184,7 @@ def report(first: list[list[float]], whole: list[list[float]], n_tokens: int) ->
         first_ms=dict(zip(names, first_ms, strict=True)),
         tok_s=dict(zip(names, speed, strict=True)),
         added_ms=added_ms,
+        empty_ms=empty_ms,
         ratio=ratio,
     )
 
