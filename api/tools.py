@@ -107,10 +107,12 @@ def _moved(schema: Any, place: str) -> Any:
 
 
 def read_call(text: str, name_key: str = "name", arguments_key: str = "arguments") -> tuple[str, dict[str, Any]] | None:
-    """(name, arguments) of a call that followed ``call_schema``; None for one that was cut off."""
+    """(name, arguments) of a call that followed ``call_schema``; None for what is no such call, or was cut off."""
     try:
         call = msgspec.json.decode(text)
     except msgspec.DecodeError:
+        return None
+    if not isinstance(call, dict) or not isinstance(call.get(arguments_key), dict) or name_key not in call:
         return None
     return str(call[name_key]), call[arguments_key]
 

@@ -91,6 +91,16 @@ def scripted(tmp_path_factory):
 @pytest.fixture(scope="session")
 def clerk(tmp_path_factory):
     """The same, with a model that answers by rules."""
+    yield from _clerk(tmp_path_factory)
+
+
+@pytest.fixture
+def own_clerk(tmp_path_factory):
+    """Another one, for a test that makes and deletes models."""
+    yield from _clerk(tmp_path_factory)
+
+
+def _clerk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clerk")
     server = Scripted(folder / "models", write_tiny_model(folder / "m.gguf", chat_template=TEMPLATE), Clerks())
     yield server

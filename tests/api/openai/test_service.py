@@ -311,7 +311,7 @@ async def caller(api, tmp_path):
 
 async def test_a_forced_call_comes_whole_and_streamed(caller):
     body = {**CHAT, "model": "caller", "tools": [TOOL], "tool_choice": "required"}
-    script = ['{"name": "f", "argum', 'ents": {"a": 1}}']
+    script = ['{"name": "f", "param', 'eters": {"a": 1}}']
     caller.runners.last.next_scripts = [script, script]
     whole = await posted(caller, "/v1/chat/completions", body, answers.ChatCompletion)
     (choice,) = whole["choices"]
