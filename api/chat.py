@@ -19,7 +19,7 @@ from .schema import ChatRequest, Message
 from .service import SERVICE, Service, read_request, required, single_quoted
 from .stream import Lines, send_lines
 from .tools import Choice, plain_tools, read_choice
-from .truncate import fitting_prompt
+from .truncate import fitting_prompt, without_old_thinking
 from .turn import Delta, Turn
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
     model = run.target.model
     given = [message.as_dict() for message in messages]
     conversation = [*model.messages, *given]
+    if run.target.facts.family == "qwen3" or model.name.model.lower() == "deepseek-r1":
+        conversation = without_old_thinking(conversation)
     if model.system and given[0]["role"] != "system":
         conversation.insert(0, {"role": "system", "content": model.system})
     return conversation

@@ -64,6 +64,8 @@ class EmbedRun:
             if not inputs:
                 return Embedding(np.empty((0, 0), np.float32), load_ns=lease.load_ns)
             answer = await lease.runner.embed(inputs, truncate=truncate, normalize=normalize, query=query)
+            metrics = self.service.metrics
+            metrics.prompt_tokens.labels(metrics.label(self.target.model.name.short)).inc(sum(answer.n_tokens))
             vectors = np.frombuffer(answer.vectors, "<f4").reshape(len(inputs), answer.dim)
             return Embedding(_shortened(vectors, dimensions), sum(answer.n_tokens), lease.load_ns)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+_OPEN, _CLOSE = "<think>", "</think>"
+
 Message = dict[str, Any]
 Render = Callable[[Sequence[Message]], Awaitable[str]]
 Count = Callable[[str], Awaitable[int]]
@@ -28,6 +30,25 @@ async def fitting_prompt(messages: Sequence[Message], render: Render, count: Cou
             fewest = middle + 1
     rest = without_oldest(messages, fewest)
     return await render(rest), len(messages) - len(rest)
+
+
+def without_old_thinking(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` without the thinking that earlier answers, those before the last question, begin with."""
+    questions = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    last = questions[-1] if questions else 0
+    kept = list(messages)
+    for i, message in enumerate(messages[:last]):
+        if message["role"] == "assistant":
+            kept[i] = {**message, "content": _thoughtless(message["content"])}
+    return kept
+
+
+def _thoughtless(text: str) -> str:
+    begun = text.lstrip()
+    if not begun.startswith(_OPEN):
+        return text
+    _, closing, rest = begun.partition(_CLOSE)
+    return rest.lstrip() if closing else text
 
 
 def without_oldest(messages: Sequence[Message], n: int) -> list[Message]:

@@ -95,3 +95,14 @@ async def test_a_chunk_without_text_is_sent_for_its_logprobs(api):
     assert [(line["response"], "logprobs" in line) for line in lines] == [("", True), ("lo", True), ("", False)]
     lines = await api.lines("/api/generate", {"model": "tiny", "prompt": "Hi"})
     assert [line["response"] for line in lines] == ["lo", ""]
+
+
+def test_thinking_of_earlier_answers_goes():
+    from gristmill.api.truncate import without_old_thinking
+
+    def turns(*texts):
+        return [{"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate(texts)]
+
+    before = turns("<think>a</think>b", "\n<think>hm</think>\n\nyes", "so?", "<think>open", "and?", "<think>x</think>y")
+    after = [message["content"] for message in without_old_thinking(before)]
+    assert after == ["<think>a</think>b", "yes", "so?", "<think>open", "and?", "<think>x</think>y"]
