@@ -2,24 +2,25 @@
 
     python benchmarks/bench_api_overhead.py [--model FILE.gguf] [--streams 16] [--requests 4] [--rounds 5] [--tokens 64]
 
-Drives an engine in this process directly, and a server with the same model over HTTP, in turn. First token: one stream
-at a time, prompts of 20 words, from the call or the sending of the request to the first text. Throughput: --streams
-at once, each of which asks --requests times, prompts of 60 words, --tokens tokens; from the first call to the last end.
-The clients only look for the end of each stream, so that little of the machine's time is theirs. Prompts are raw, each
-is used once, temperature 0.
-Printed are medians over the rounds, and the median of the rounds' differences and ratios. "Empty request" is
-GET /api/version after the engine has run: what HTTP itself costs between two processes of this machine.
+Asks three, in turn: an engine in this process; a runner, which is the process that a service has its engine in, without
+a service; and a service over HTTP. What the API costs is HTTP against the runner. First token: one stream at a time,
+prompts of 20 words, from the call or the sending of the request to the first text. Throughput: --streams at once, each
+of which asks --requests times, prompts of 60 words, --tokens tokens; from the first call to the last end. The clients
+only look for the end of each stream, so that little of the machine's time is theirs. Prompts are raw, each is used
+once, temperature 0. Printed are medians over the rounds, and the median of the rounds' differences and ratios. "Empty
+request" is GET /api/version after the engine has run: what HTTP itself costs between two processes of this machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bench_serve import WORDS
 from common import default_model, print_header, print_json, print_table, significant
@@ -28,6 +29,8 @@ from compare_serve import NAME, gristmill
 from gristmill import Sampling, open_model
 from gristmill.runtime.engine import Engine
 from gristmill.runtime.events import Failed, Finished, Piece
+from gristmill.runtime.runner.client import Runner
+from gristmill.runtime.runner.messages import Load
 
 SHORT, LONG = 20, 60
 N_CTX = 4096
@@ -72,6 +75,35 @@ class Direct:
         self.n_requests += 1
         self.engine.submit(self.n_requests, prompt, Sampling(temperature=0, max_tokens=n_tokens), [])
         return self.n_requests
+
+
+class InRunner:
+    """The engine in a process of its own, as the service has it."""
+
+    def __init__(self, load: Load):
+        self._loop = asyncio.new_event_loop()
+        self._runner = self._loop.run_until_complete(Runner.start(load))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._runner.close())
+        self._loop.close()
+
+    def __call__(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
+        return self._loop.run_until_complete(self._all(streams, n_tokens))
+
+    async def _all(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        firsts = await asyncio.gather(*(self._ask(prompts, n_tokens) for prompts in streams))
+        return min(firsts) - start, time.perf_counter() - start
+
+    async def _ask(self, prompts: list[str], n_tokens: int) -> float:
+        """When the first text came."""
+        first = 0.0
+        for prompt in prompts:
+            async for event in self._runner.submit(prompt, Sampling(temperature=0, max_tokens=n_tokens)):
+                if isinstance(event, Piece) and event.text:
+                    first = first or time.perf_counter()
+        return first
 
 
 class OverHttp:
@@ -132,10 +164,11 @@ def compare(
 ) -> list[list[float]]:
     """Each side's values of the rounds; who begins changes. ``args``: rounds, tokens, which of the two figures."""
     rounds, n_tokens, which = args
-    values: list[list[float]] = [[], []]
+    values: list[list[float]] = [[] for _ in sides]
     for i in range(rounds):
         asked = prompts()
-        for side in (0, 1) if i % 2 else (1, 0):
+        for k in range(len(sides)):
+            side = (i + k) % len(sides)
             values[side].append(sides[side](asked, n_tokens)[which])
     return values
 
@@ -154,39 +187,46 @@ def main() -> None:
     model = open_model(args.model, n_ctx=N_CTX, n_threads=args.threads)
     print_header(model.ops.name)
     new = Prompts()
-    with gristmill(args) as host:
-        sides = Direct(model.engine(n_slots=args.streams, n_contexts=4)), OverHttp(host)
+    load = Load(path=args.model, num_ctx=N_CTX, n_slots=args.streams, n_contexts=4, num_thread=args.threads)
+    with gristmill(args) as host, contextlib.closing(InRunner(load)) as runner:
+        http = OverHttp(host)
+        sides = Direct(model.engine(n_slots=args.streams, n_contexts=4)), runner, http
         for side in sides:
             side(new(1, 1, SHORT), 8)
         empty = []
         for _ in range(5 * args.rounds):
             sides[0](new(1, 1, SHORT), 1)
-            empty.append(sides[1].empty())
-        first = compare(sides, lambda: new(1, 1, SHORT), (5 * args.rounds, 1, 0))
+            empty.append(http.empty())
+        first = compare(sides, lambda: new(1, 1, SHORT), (6 * args.rounds, 1, 0))
         whole = compare(sides, lambda: new(args.streams, args.requests, LONG), (args.rounds, args.tokens, 1))
     report(first, whole, statistics.median(empty) * 1e3, args.streams * args.requests * args.tokens)
 
 
 def report(first: list[list[float]], whole: list[list[float]], empty_ms: float, n_tokens: int) -> None:
-    added_ms = statistics.median(http - direct for direct, http in zip(*first, strict=True)) * 1e3
-    ratio = statistics.median(direct / http for direct, http in zip(*whole, strict=True))
-    first_ms = [statistics.median(values) * 1e3 for values in first]
-    speed = [n_tokens / statistics.median(values) for values in whole]
+    added_ms = [_median(late - early for early, late in zip(of, first[-1], strict=True)) * 1e3 for of in first[:-1]]
+    ratios = [_median(short / long for short, long in zip(of, whole[-1], strict=True)) for of in whole[:-1]]
+    first_ms = [_median(values) * 1e3 for values in first]
+    speed = [n_tokens / _median(values) for values in whole]
+    titles = ["", "engine", "runner", "over HTTP", "HTTP/engine", "HTTP/runner"]
     rows = [
-        ["first token, ms", *(significant(v) for v in first_ms), f"{added_ms:+.2f} ms"],
-        ["empty request, ms", "", significant(empty_ms), ""],
-        ["tokens/s", *(significant(v) for v in speed), f"{ratio:.3f}x"],
+        ["first token, ms", *(significant(v) for v in first_ms), *(f"{ms:+.2f} ms" for ms in added_ms)],
+        ["empty request, ms", "", "", significant(empty_ms), "", ""],
+        ["tokens/s", *(significant(v) for v in speed), *(f"{ratio:.3f}x" for ratio in ratios)],
     ]
-    print_table(["", "engine", "over HTTP", ""], rows)
-    names = ("engine", "http")
+    print_table(titles, rows)
+    names = ("engine", "runner", "http")
     print_json(
         "api_overhead",
         first_ms=dict(zip(names, first_ms, strict=True)),
         tok_s=dict(zip(names, speed, strict=True)),
-        added_ms=added_ms,
+        added_ms=dict(zip(names[:2], added_ms, strict=True)),
+        ratio=dict(zip(names[:2], ratios, strict=True)),
         empty_ms=empty_ms,
-        ratio=ratio,
     )
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 if __name__ == "__main__":
