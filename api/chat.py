@@ -134,7 +134,7 @@ def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
     conversation = [*model.messages, *given]
     if run.target.facts.family == "qwen3" or model.name.model.lower() == "deepseek-r1":
         conversation = without_old_thinking(conversation)
-    if model.system and given[0]["role"] != "system":
+    if model.system and not (given and given[0]["role"] == "system"):
         conversation.insert(0, {"role": "system", "content": model.system})
     return conversation
 

@@ -15,15 +15,15 @@ _REASONS = {"stop": "end_turn", "length": "max_tokens"}
 _CHARS_PER_TOKEN = 4
 
 
-def message(model: str, whole: dict[str, Any]) -> dict[str, Any]:
-    """The whole answer; ``whole`` is the native one."""
+def message(model: str, whole: dict[str, Any], *, one_call: bool = False) -> dict[str, Any]:
+    """The whole answer; ``whole`` is the native one. ``one_call`` keeps only the first call."""
     native = whole["message"]
     blocks: list[dict[str, Any]] = []
     if thinking := native.get("thinking"):
         blocks.append({"type": "thinking", "thinking": thinking})
     if native["content"]:
         blocks.append({"type": "text", "text": native["content"]})
-    calls = native.get("tool_calls", [])
+    calls = native.get("tool_calls", [])[: 1 if one_call else None]
     blocks += [{**_tool_use(call), "input": call["function"]["arguments"]} for call in calls]
     return {
         **_head(model),
@@ -40,10 +40,13 @@ def estimate(chars: int) -> int:
 
 
 class MessageEvents:
-    """Makes the events of one stream: each block opens, grows and closes before the next one opens."""
+    """Makes the events of one stream: each block opens, grows and closes before the next one opens.
 
-    def __init__(self, model: str, prompt_chars: int):
-        self._model, self._prompt_chars = model, prompt_chars
+    ``one_call`` keeps only the first call.
+    """
+
+    def __init__(self, model: str, prompt_chars: int, *, one_call: bool = False):
+        self._model, self._prompt_chars, self._one_call = model, prompt_chars, one_call
         self._open = ""  # the kind of the block that is open
         self._index = -1
         self._had_text = False
@@ -78,7 +81,7 @@ class MessageEvents:
         yield {"type": "content_block_delta", "index": self._index, "delta": delta}
 
     def _call(self, call: dict[str, Any]) -> Iterator[Event]:
-        if call.get("id") in self._called:
+        if call.get("id") in self._called or (self._one_call and self._called):
             return
         self._called.add(call.get("id", ""))
         yield from self._close()

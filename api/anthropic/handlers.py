@@ -27,13 +27,14 @@ async def messages(request: web.Request) -> web.StreamResponse:
     service = request.app[SERVICE]
     native = await _native(service, body)
     answer = await start_chat(service, native, request.remote or "")
-    if not body.stream or not answer.is_stream:
-        return plain_json(message(body.model, await whole_chat(answer.lines)))
+    if not body.stream:
+        return plain_json(message(body.model, await whole_chat(answer.lines), one_call=body.one_call))
 
     def last_frame(error: Exception) -> bytes:
         return event_frame({**error_body(request.path, status_of(error), error_text(error)), "type": "error"})
 
-    events = MessageEvents(body.model, sum(len(item.content) for item in native.messages))
+    n_chars = sum(len(item.content) for item in native.messages)
+    events = MessageEvents(body.model, n_chars, one_call=body.one_call)
     return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)
 
 

@@ -36,6 +36,11 @@ class MessagesRequest(Struct, kw_only=True):
     output_config: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
 
+    @property
+    def one_call(self) -> bool:
+        """Whether an answer may have one call at most."""
+        return self.tool_choice.get("disable_parallel_tool_use") is True
+
 
 def check(body: MessagesRequest, *, counts_only: bool = False) -> None:
     """Raises InvalidRequest for what is missing. To count tokens, no ``max_tokens`` is needed."""
@@ -100,8 +105,10 @@ def _tool(tool: Mapping[str, Any]) -> Tool:
 def _tool_choice(choice: Mapping[str, Any]) -> str | dict[str, Any]:
     kind = choice.get("type", "auto")
     if kind == "tool":
-        return {"type": "function", "function": {"name": choice.get("name")}}
-    if kind not in _CHOICES:
+        if not isinstance(choice.get("name"), str):
+            raise InvalidRequest('tool_choice: the type "tool" needs the name of a tool')
+        return {"type": "function", "function": {"name": choice["name"]}}
+    if not isinstance(kind, str) or kind not in _CHOICES:
         raise InvalidRequest(f"tool_choice: type {cut(kind)} is none of auto, any, tool, none")
     return _CHOICES[kind]
 
@@ -115,25 +122,27 @@ def _messages(item: Any, place: str) -> list[Message]:
         return [Message(role=role, content=content)]
     if not isinstance(content, list):
         raise InvalidRequest(f"{place}.content: expected a text or a list of blocks")
-    turn = Message(role=role)
-    results: list[Message] = []
-    for block in content:
-        if isinstance(block, Mapping):
-            _add(block, turn, results)
+    turn, texts, results = Message(role=role), list[str](), list[Message]()
+    for j, block in enumerate(content):
+        if not isinstance(block, Mapping):
+            raise InvalidRequest(f"{place}.content[{j}]: expected an object")
+        _add(block, turn, texts, results)
+    turn.content = "".join(texts)
     turns = [turn] if turn.content or turn.thinking or turn.images or turn.tool_calls else []
     return [*results, *turns] if role == "user" else [*turns, *results]
 
 
-def _add(block: Mapping[str, Any], turn: Message, results: list[Message]) -> None:
+def _add(block: Mapping[str, Any], turn: Message, texts: list[str], results: list[Message]) -> None:
+    """``block`` is of ``turn``, whose content will be ``texts``, or one of the ``results`` beside it."""
     match block.get("type"):
         case "text":
-            turn.content += _text(block.get("text"))
+            texts.append(_text(block.get("text")))
         case "thinking":
             turn.thinking = _text(block.get("thinking"))
         case "image":
-            turn.images = [*turn.images, _image(block.get("source"))]
+            turn.images.append(_image(block.get("source")))
         case "tool_use" | "server_tool_use":
-            turn.tool_calls = [*turn.tool_calls, _call(block, len(turn.tool_calls))]
+            turn.tool_calls.append(_call(block, len(turn.tool_calls)))
         case "tool_result" | "web_search_tool_result":
             results.append(_result(block))
 
@@ -142,8 +151,11 @@ def _call(block: Mapping[str, Any], index: int) -> ToolCall:
     for name in ("id", "name"):
         if not _text(block.get(name)):
             raise InvalidRequest(f"tool_use block missing required '{name}' field")
-    given = block.get("input")
-    arguments = given if isinstance(given, dict) else {}
+    arguments = block.get("input")
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        raise InvalidRequest("tool_use block's 'input' must be an object")
     return ToolCall(id=block["id"], function=FunctionCall(name=block["name"], arguments=arguments, index=index))
 
 

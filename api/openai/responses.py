@@ -22,12 +22,12 @@ async def responses(request: web.Request) -> web.StreamResponse:
     """See docs/openai.md."""
     body = await read_body(request, ResponsesRequest)
     answer = await start_chat(request.app[SERVICE], native_request(body), request.remote or "")
-    if not body.stream or not answer.is_stream:
+    if not body.stream:
         return plain_json(response(body, await whole_chat(answer.lines)))
     events = ResponseEvents(body)
 
     def last_frame(error: Exception) -> bytes:
-        code = "invalid_request" if status_of(error) < 500 else "server_error"
+        code = "invalid_prompt" if status_of(error) < 500 else "server_error"
         return event_frame(events.failed({"code": code, "message": error_text(error)}))
 
     return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)

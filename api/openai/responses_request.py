@@ -75,38 +75,52 @@ def _format(given: Any) -> Any:
 
 def _tools(tool: Mapping[str, Any], namespace: str = "") -> list[Tool]:
     """A namespace is its members, with its name in front; web search is left out."""
-    kind = str(tool.get("type") or "function")
+    kind, name = str(tool.get("type") or "function"), _text(tool.get("name"))
     if kind == "namespace":
-        name = _text(tool.get("name"))
-        return [t for member in tool.get("tools") or [] if isinstance(member, Mapping) for t in _tools(member, name)]
+        return [native for member in _members(tool, name) for native in _tools(member, name)]
     if kind.startswith("web_search"):
         return []
-    name = _text(tool.get("name"))
     if namespace and not name.startswith(f"{namespace}."):
         name = f"{namespace}.{name}"
     parameters = tool.get("parameters")
+    if not isinstance(parameters, dict | None):
+        raise InvalidRequest(f"tools: parameters of {cut(name)} must be an object")
     function = ToolFunction(
         name=name,
         description=_text(tool.get("description")),
-        parameters=parameters if isinstance(parameters, dict) else {},
+        parameters=parameters or {},
         strict=tool.get("strict") is True,
     )
     return [Tool(type=kind, function=function)]
 
 
+def _members(namespace: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    members = namespace.get("tools") or []
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
+        raise InvalidRequest(f"tools: tools of the namespace {cut(name)} must be a list of objects")
+    return members
+
+
 def _tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
-    """A function is named without an object around its name here."""
-    if isinstance(choice, dict) and isinstance(choice.get("name"), str):
-        return {"type": "function", "function": {"name": choice["name"]}}
-    return choice
+    """A function is named without an object around its name here; the form of chat completions is understood, too."""
+    if isinstance(choice, str) or isinstance(choice.get("function"), dict):
+        return choice
+    if not isinstance(choice.get("name"), str):
+        raise InvalidRequest('tool_choice: an object must be {"type": "function", "name": ...}')
+    return {"type": "function", "function": {"name": choice["name"]}}
 
 
 class _Items:
-    """Input items become messages; what belongs to one turn of the assistant is put together again."""
+    """Input items become messages; what belongs to one turn of the assistant is put together again.
+
+    Texts of a turn are joined once, at its end, so that the work grows with the input and no faster.
+    """
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
-        self._thinking = ""
+        self._contents: list[str] = []  # of the last message, if it is the assistant's
+        self._thoughts: list[str] = []
+        self._pending: list[str] = []  # reasoning whose message or call has not come yet
         self._answered: set[str] = set()
 
     def messages(self, given: Any) -> list[Message]:
@@ -116,8 +130,10 @@ class _Items:
             raise InvalidRequest(f"input must be a string or array: {cut(given)}")
         for i, item in enumerate(given):
             self._add(item, f"input[{i}]")
-        if self._thinking:
-            self._messages.append(Message(role="assistant", thinking=self._thinking))
+        if self._pending:
+            self._begin(Message(role="assistant"))
+            self._think()
+        self._join()
         return self._messages
 
     def _add(self, item: Any, place: str) -> None:
@@ -132,7 +148,7 @@ class _Items:
             case "function_call_output":
                 self._output(item, place)
             case "reasoning":
-                self._thinking += _text(item.get("encrypted_content"))
+                self._pending += filter(None, [_text(item.get("encrypted_content"))])
             case "web_search_call":
                 pass
             case None:
@@ -142,40 +158,58 @@ class _Items:
 
     def _message(self, item: Mapping[str, Any], place: str) -> None:
         content, images = _content(item.get("content"), place)
-        message = Message(role=roles_of_ours(_text(item.get("role"))), content=content, images=images)
-        if message.role == "assistant":
-            message.thinking, self._thinking = self._thinking, ""
-            if (last := self._open_turn()) is not None:
-                # It stands between a call and its output: all one turn.
-                last.content = f"{last.content}\n{content}" if last.content else content
-                return
-        self._messages.append(message)
+        message = Message(role=roles_of_ours(_text(item.get("role"))), images=images)
+        if message.role != "assistant":
+            message.content = content
+            self._begin(message)
+            return
+        if not self._awaits_output():  # else it stands between a call and its output: all one turn
+            self._begin(message)
+        self._think()
+        self._contents.append(content)
 
     def _call(self, item: Mapping[str, Any]) -> None:
         try:
             arguments = read_arguments(item.get("arguments"))
         except InvalidRequest as error:
             raise InvalidRequest(f"failed to parse function call arguments: {error}") from None
-        last = self._messages[-1] if self._messages else None
-        if last is None or last.role != "assistant":
-            last = Message(role="assistant", thinking=self._thinking)
-            self._thinking = ""
-            self._messages.append(last)
-        function = FunctionCall(name=_text(item.get("name")), arguments=arguments, index=len(last.tool_calls))
-        last.tool_calls = [*last.tool_calls, ToolCall(id=_text(item.get("call_id")), function=function)]
+        if not self._messages or self._messages[-1].role != "assistant":
+            self._begin(Message(role="assistant"))
+        self._think()
+        calls = self._messages[-1].tool_calls
+        function = FunctionCall(name=_text(item.get("name")), arguments=arguments, index=len(calls))
+        calls.append(ToolCall(id=_text(item.get("call_id")), function=function))
 
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         content, images = _content(item.get("output"), place)
         call_id = _text(item.get("call_id"))
         self._answered.add(call_id)
-        self._messages.append(Message(role="tool", content=content, images=images, tool_call_id=call_id))
+        self._begin(Message(role="tool", content=content, images=images, tool_call_id=call_id))
 
-    def _open_turn(self) -> Message | None:
-        """The assistant's last message, where a call of it still waits for its output."""
+    def _begin(self, message: Message) -> None:
+        self._join()
+        self._messages.append(message)
+
+    def _think(self) -> None:
+        """What was reasoned last belongs to the last message."""
+        if self._pending:
+            self._thoughts.append("".join(self._pending))
+            self._pending = []
+
+    def _join(self) -> None:
+        """The last message has come to its end."""
+        if self._contents or self._thoughts:
+            last = self._messages[-1]
+            last.content = "\n".join(filter(None, self._contents))
+            last.thinking = "\n".join(self._thoughts)
+            self._contents, self._thoughts = [], []
+
+    def _awaits_output(self) -> bool:
+        """Whether the last message is the assistant's, and a call of it has no output yet."""
         last = self._messages[-1] if self._messages else None
         if last is None or last.role != "assistant":
-            return None
-        return last if any(call.id not in self._answered for call in last.tool_calls) else None
+            return False
+        return any(call.id not in self._answered for call in last.tool_calls)
 
 
 def _content(given: Any, place: str) -> tuple[str, list[str]]:

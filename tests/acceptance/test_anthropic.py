@@ -3,6 +3,7 @@
 import pytest
 from support.qwen import CALL
 
+from gristmill.runtime.errors import GristmillError
 from gristmill.runtime.tokenizer import GUARD
 
 anthropic = pytest.importorskip("anthropic")
@@ -99,3 +100,27 @@ def test_any_tool_makes_a_call_certain(script):
         model="scripted", max_tokens=64, messages=ASK, tools=[WEATHER], tool_choice={"type": "any"}
     )
     assert answer.content[-1].name == "weather"
+
+
+def test_parallel_calls_can_be_switched_off(script):
+    script.says("<think></think>", CALL, CALL)
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    asked = {"model": "scripted", "max_tokens": 64, "messages": ASK, "tools": [WEATHER], "tool_choice": choice}
+    with script.messages.stream(**asked) as stream:
+        assert [block.type for block in stream.get_final_message().content] == ["tool_use"]
+
+
+def test_a_run_that_fails_is_an_error_in_the_stream(script):
+    script.says("<think></think>", "Hel", GristmillError("broken"))
+    with (
+        script.messages.stream(model="scripted", max_tokens=64, messages=ASK) as stream,
+        pytest.raises(anthropic.APIStatusError, match="broken") as caught,
+    ):
+        stream.until_done()
+    assert caught.value.body["error"] == {"type": "api_error", "message": "broken"}
+
+
+def test_turns_that_are_all_ignored_load_in_a_stream_as_well(client):
+    turns = [{"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}}]}]
+    with client.messages.stream(model="smollm2", max_tokens=8, messages=turns) as stream:
+        assert stream.get_final_message().content == []

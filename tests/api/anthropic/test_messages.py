@@ -1,11 +1,14 @@
 """The Messages API: blocks into messages, lines into blocks and events."""
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.native_lines import call, chat_line, chat_lines, read
 
+from gristmill.api.answer import whole_chat
 from gristmill.api.anthropic.answer import MessageEvents, estimate, message
 from gristmill.api.anthropic.request import MessagesRequest, check, native_request
 from gristmill.runtime.errors import InvalidRequest
@@ -52,6 +55,7 @@ def test_thinking(fields, think):
 
 USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "sun"}]}
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 
 
 @pytest.mark.parametrize(
@@ -72,8 +76,32 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text
         ),
         ({"role": "user", "content": [RESULT]}, [{"role": "tool", "content": "sun", "tool_call_id": "t1"}]),
         ({"role": "user", "content": [{"type": "document"}]}, []),
+        ({"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}, []),
         (
-            {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": "aGk="}}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": word} for word in ("a", "b")]},
+            [{"role": "assistant", "thinking": "b"}],
+        ),
+        (
+            {"role": "assistant", "content": [RESULT, USE, {"type": "text", "text": "so"}]},
+            [
+                {"role": "assistant", "content": "so", "calls": [("t1", "f", {"a": 1})]},
+                {"role": "tool", "content": "sun", "tool_call_id": "t1"},
+            ],
+        ),
+        (
+            {"role": "assistant", "content": [USE, {**USE, "id": "t2", "input": None}]},
+            [{"role": "assistant", "calls": [("t1", "f", {"a": 1}), ("t2", "f", {})]}],
+        ),
+        (
+            {"role": "user", "content": [{**RESULT, "content": [IMAGE]}]},
+            [{"role": "tool", "images": ["aGk="], "tool_call_id": "t1"}],
+        ),
+        (
+            {"role": "user", "content": [{**RESULT, "content": "sun", "is_error": True}]},
+            [{"role": "tool", "content": "sun", "tool_call_id": "t1"}],
+        ),
+        (
+            {"role": "user", "content": [IMAGE]},
             [{"role": "user", "images": ["aGk="]}],
         ),
     ],
@@ -95,6 +123,34 @@ def test_tools():
 
 
 @pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, "auto"),
+        ({"type": "auto", "disable_parallel_tool_use": True}, "auto"),
+        ({"type": "any"}, "required"),
+        ({"type": "none"}, "none"),
+    ],
+)
+def test_tool_choice(choice, expected):
+    assert native(tool_choice=choice).tool_choice == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"tool_choice": {"type": "some"}}, 'tool_choice: type "some" is none of auto, any, tool, none'),
+        ({"tool_choice": {"type": {}}}, "tool_choice: type {} is none of"),
+        ({"tool_choice": {"type": "tool"}}, 'tool_choice: the type "tool" needs the name of a tool'),
+        ({"tools": [{"name": "f", "input_schema": []}]}, 'invalid input_schema for tool "f"'),
+    ],
+)
+def test_what_is_wrong_with_tools_is_named(fields, text):
+    with pytest.raises(InvalidRequest) as caught:
+        native(**fields)
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
     ("body", "text"),
     [
         ({"model": ""}, "model is required"),
@@ -112,6 +168,8 @@ def test_what_is_required(body, text):
     [
         ({"type": "tool_use", "name": "f"}, "tool_use block missing required 'id' field"),
         ({"type": "tool_use", "id": "x"}, "tool_use block missing required 'name' field"),
+        ({"type": "tool_use", "id": "x", "name": "f", "input": [1]}, "tool_use block's 'input' must be an object"),
+        ("text", "messages[0].content[0]: expected an object"),
         ({"type": "image"}, "invalid image source"),
         ({"type": "image", "source": {"type": "url"}}, "invalid image source type: url. Only base64 images are"),
         ({"type": "image", "source": {"type": "base64", "data": "?"}}, "invalid base64 image data"),
@@ -138,14 +196,22 @@ def test_a_whole_message():
     assert message("m", chat_line("x", "length"))["stop_reason"] == "max_tokens"
 
 
+def test_one_call_where_more_are_not_wanted():
+    whole = chat_line("", "stop", tool_calls=[call("f", 0), call("g", 1)])
+    assert [block["name"] for block in message("m", whole, one_call=True)["content"]] == ["f"]
+    asked = read(MessagesRequest, model="m", messages=ASK, tool_choice={"disable_parallel_tool_use": True})
+    assert asked.one_call
+    assert not read(MessagesRequest, model="m", messages=ASK).one_call
+
+
 def test_the_estimate_is_never_nothing():
     assert (estimate(0), estimate(400)) == (1, 100)
 
 
 @settings(max_examples=200, deadline=None)
-@given(lines=chat_lines())
-def test_events_are_in_order_and_add_up(lines):
-    made = MessageEvents("m", 8)
+@given(lines=chat_lines(), one_call=st.booleans())
+def test_events_are_in_order_and_add_up(lines, one_call):
+    made = MessageEvents("m", 8, one_call=one_call)
     events = [*made.start(), *(event for line in lines for event in made.of(line))]
     assert [event["type"] for event in (events[0], *events[-2:])] == ["message_start", "message_delta", "message_stop"]
     blocks, is_open = [], False
@@ -164,9 +230,25 @@ def test_events_are_in_order_and_add_up(lines):
             (said,) = (value for key, value in event["delta"].items() if key != "type")
             blocks[-1]["said"] += said
     assert not is_open
-    messages = [line["message"] for line in lines]
-    assert "".join(b["said"] for b in blocks if b["type"] == "text") == "".join(m["content"] for m in messages)
-    calls = {c["id"]: c for m in messages for c in m.get("tool_calls", [])}
+    whole = message("m", asyncio.run(whole_chat(native_lines(lines))), one_call=one_call)
+    assert joined(blocks, "text") == joined(whole["content"], "text")
+    assert joined(blocks, "thinking") == "".join(thoughts_before_text(lines))
     used = [(b["id"], json.loads(b["said"])) for b in blocks if b["type"] == "tool_use"]
-    assert used == [(key, c["function"]["arguments"]) for key, c in calls.items()]
-    assert (events[-2]["delta"]["stop_reason"] == "tool_use") == bool(calls)
+    assert used == [(b["id"], b["input"]) for b in whole["content"] if b["type"] == "tool_use"]
+    assert (events[-2]["delta"]["stop_reason"], events[-2]["usage"]) == (whole["stop_reason"], whole["usage"])
+
+
+async def native_lines(lines):
+    for line in lines:
+        yield line
+
+
+def joined(blocks, kind):
+    return "".join(block.get("said") or block[kind] for block in blocks if block["type"] == kind)
+
+
+def thoughts_before_text(lines):
+    for line in lines:
+        yield line["message"].get("thinking", "")
+        if line["message"]["content"]:
+            return

@@ -1,11 +1,14 @@
 """The Responses API: items into messages, lines into items and events."""
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.native_lines import call, chat_line, chat_lines, read
 
+from gristmill.api.answer import whole_chat
 from gristmill.api.openai.responses_answer import ResponseEvents, response
 from gristmill.api.openai.responses_request import ResponsesRequest, native_request
 from gristmill.runtime.errors import InvalidRequest
@@ -48,6 +51,9 @@ def test_formats(given, expected):
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sun"}
 USER = {"role": "user", "content": "hi"}
+REASONING = {"type": "reasoning", "summary": [], "encrypted_content": "hm"}
+WAIT = {"role": "assistant", "content": "Wait."}
+TEXT = {"type": "input_text", "text": "a"}
 
 
 @pytest.mark.parametrize(
@@ -67,17 +73,55 @@ USER = {"role": "user", "content": "hi"}
             ],
         ),
         (
-            [{"role": "assistant", "content": "I ask."}, CALL, {"role": "assistant", "content": "Wait."}, OUTPUT],
+            [{"role": "assistant", "content": "I ask."}, CALL, WAIT, OUTPUT],
             [
                 {"role": "assistant", "content": "I ask.\nWait.", "calls": ["f"]},
                 {"role": "tool", "content": "sun", "tool_call_id": "c1"},
             ],
         ),
         (
-            [{"type": "reasoning", "summary": [], "encrypted_content": "hm"}, CALL],
+            [REASONING, CALL],
             [{"role": "assistant", "thinking": "hm", "calls": ["f"]}],
         ),
-        ([{"type": "reasoning", "encrypted_content": "hm"}], [{"role": "assistant", "thinking": "hm"}]),
+        ([REASONING], [{"role": "assistant", "thinking": "hm"}]),
+        (
+            [{"role": "assistant", "content": "I ask."}, REASONING, CALL, OUTPUT, USER],
+            [
+                {"role": "assistant", "content": "I ask.", "thinking": "hm", "calls": ["f"]},
+                {"role": "tool", "content": "sun", "tool_call_id": "c1"},
+                {"role": "user", "content": "hi"},
+            ],
+        ),
+        (
+            [REASONING, CALL, {**REASONING, "encrypted_content": "so"}, WAIT, OUTPUT],
+            [
+                {"role": "assistant", "content": "Wait.", "thinking": "hm\nso", "calls": ["f"]},
+                {"role": "tool", "content": "sun", "tool_call_id": "c1"},
+            ],
+        ),
+        (
+            [CALL, {**CALL, "call_id": "c2", "name": "g"}, OUTPUT, {**OUTPUT, "call_id": "c2", "output": [TEXT]}, USER],
+            [
+                {"role": "assistant", "calls": ["f", "g"]},
+                {"role": "tool", "content": "sun", "tool_call_id": "c1"},
+                {"role": "tool", "content": "a", "tool_call_id": "c2"},
+                {"role": "user", "content": "hi"},
+            ],
+        ),
+        (
+            [CALL, OUTPUT, {"role": "assistant", "content": "Sun."}, {"role": "assistant", "content": "Yes."}],
+            [
+                {"role": "assistant", "calls": ["f"]},
+                {"role": "tool", "content": "sun", "tool_call_id": "c1"},
+                {"role": "assistant", "content": "Sun."},
+                {"role": "assistant", "content": "Yes."},
+            ],
+        ),
+        (
+            [{"role": "user", "content": [TEXT, {"type": "input_image", "image_url": "data:image/png;base64,aGk="}]}],
+            [{"role": "user", "content": "a", "images": ["aGk="]}],
+        ),
+        ([{"role": "user", "content": [TEXT, {"type": "input_image"}]}], [{"role": "user", "content": "a"}]),
         ([{"type": "web_search_call"}], []),
     ],
 )
@@ -95,6 +139,9 @@ def test_tools():
     assert [tool.function.name for tool in asked.tools] == ["f", "n.g", "n.h"]
     assert asked.tools[0].function.strict
     assert asked.tool_choice == {"type": "function", "function": {"name": "f"}}
+    assert native(input="x", tool_choice="required").tool_choice == "required"
+    of_chats = {"type": "function", "function": {"name": "f"}}
+    assert native(input="x", tool_choice=of_chats).tool_choice == of_chats
 
 
 @pytest.mark.parametrize(
@@ -108,6 +155,16 @@ def test_tools():
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "file inputs are not currently supported"),
         ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format: json_schema needs"),
         ({"input": "x", "reasoning": {"effort": "wild"}}, "invalid reasoning value"),
+        ({"input": [5]}, "input[0]: expected an object"),
+        ({"input": [{"role": "user", "content": 5}]}, "input[0]: content must be a string or array"),
+        ({"input": "x", "tools": [{"type": "namespace", "name": "n", "tools": 5}]}, "tools: tools of the namespace"),
+        ({"input": "x", "tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, "tools: tools of the namespace"),
+        ({"input": "x", "tools": [{"name": "f", "parameters": []}]}, 'tools: parameters of "f" must be an object'),
+        ({"input": "x", "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice: an object must be"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x/y.png"}]}]},
+            "image URLs are not currently supported",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(body, text):
@@ -174,6 +231,37 @@ def test_events_are_in_order_and_add_up(lines):
     calls = [c for line in lines for c in line["message"].get("tool_calls", [])]
     made = [item["call_id"] for item in output if item["type"] == "function_call"]
     assert made == [c["id"] for c in calls]
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines=chat_lines(), parallel=st.booleans())
+def test_a_stream_says_what_the_whole_answer_says(lines, parallel):
+    async def native_lines():
+        for line in lines:
+            yield line
+
+    asks = {"parallel_tool_calls": parallel}
+    whole = response(asked(**asks), asyncio.run(whole_chat(native_lines())))
+    streamed = events_of(lines, **asks)[-1]["response"]
+    assert said(streamed, "reasoning") == said(whole, "reasoning")
+    assert calls_of(streamed) == calls_of(whole)
+    if not calls_of(whole):
+        assert said(streamed, "message") == said(whole, "message")
+    different = {"id", "created_at", "completed_at", "output"}
+    assert {k: v for k, v in streamed.items() if k not in different} == {
+        k: v for k, v in whole.items() if k not in different
+    }
+
+
+def said(answer, kind):
+    """The text of all items of a kind: thinking between texts makes more than one of each in a stream."""
+    parts = {"reasoning": "summary", "message": "content"}[kind]
+    return "".join(part["text"] for item in answer["output"] if item["type"] == kind for part in item[parts])
+
+
+def calls_of(answer):
+    keys = ("call_id", "name", "arguments")
+    return [[item[key] for key in keys] for item in answer["output"] if item["type"] == "function_call"]
 
 
 def test_a_run_that_fails_says_so_last():
