@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,9 @@ from .errors import NotFound, shown
 from .lease import leased
 from .options import merge_options
 from .output import json_response
-from .schema import EmbeddingsRequest, EmbedRequest, RerankRequest
+from .schema import EmbeddingsRequest, EmbedRequest, ModelRequest
 from .service import SERVICE, Service, Target, read_request, required, single_quoted
+from .values import texts_or_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ class EmbedRun:
 
     service: Service
     target: Target
-    body: EmbedRequest | EmbeddingsRequest | RerankRequest
+    body: ModelRequest
     client: str = ""
     started_ns: int = field(default_factory=time.monotonic_ns)
 
@@ -115,24 +115,12 @@ def read_inputs(given: Any) -> list[str] | list[list[int]]:
     """
     if given is None or given == "" or given == []:
         return []
-    inputs = [given] if isinstance(given, str) or _is_ids(given) else given
-    if not isinstance(inputs, list) or not (_all(inputs, _is_text) or _all(inputs, _is_ids)):
+    inputs = texts_or_ids(given)
+    if inputs is None:
         raise InvalidRequest("invalid input type")
     if len(inputs) > MAX_INPUTS:
         raise InvalidRequest(f"input: {len(inputs)} texts are over the limit of {MAX_INPUTS}; send them in parts")
     return inputs
-
-
-def _all(values: list[Any], test: Callable[[Any], bool]) -> bool:
-    return all(map(test, values))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_ids(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(item) is int and 0 <= item < 1 << 31 for item in value)
 
 
 def _shortened(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:

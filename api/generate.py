@@ -102,8 +102,8 @@ def _shown(run: Run, delta: Delta) -> Iterator[Line]:
 
 
 async def _prompt(run: Run, body: GenerateRequest) -> str:
-    """The prompt, as the request's own template makes it, or the model's."""
-    if body.raw:
+    """The prompt, as the request's own template makes it, or the model's; none beside token ids."""
+    if body.raw or body.tokens:
         return body.prompt
     target, model = run.target, run.target.model
     system, think = body.system or model.system, check_think(body, target)

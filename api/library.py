@@ -154,8 +154,6 @@ async def copy(request: web.Request) -> web.Response:
         await asyncio.to_thread(request.app[SERVICE].store.copy, source, destination)
     except ModelNotFound:
         raise NotFound(f"model {cut(source)} not found") from None
-    finally:
-        request.app[SERVICE].forget_recent()
     return web.Response()
 
 
@@ -174,7 +172,6 @@ async def _create_lines(service: Service, body: CreateRequest) -> Lines:
         async for line in lines:
             if name and line["status"] == "writing manifest":
                 yield {"status": f"using autodetected template {name}"}
-            service.forget_recent()
             yield line
 
 
@@ -188,6 +185,4 @@ async def delete(request: web.Request) -> web.Response:
         raise NotFound(single_quoted(sent)) from None
     except InvalidRequest:
         raise InvalidRequest(f"name {cut(sent)} is invalid") from None
-    finally:
-        request.app[SERVICE].forget_recent()
     return web.Response()

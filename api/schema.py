@@ -25,6 +25,7 @@ __all__ = [
     "GenerateRequest",
     "KeepAlive",
     "Message",
+    "ModelRequest",
     "NamedRequest",
     "RerankRequest",
     "RunRequest",
@@ -122,18 +123,23 @@ class Message(Struct, omit_defaults=True):
         return {"role": self.role, "content": self.content, **msgspec.to_builtins(self)}
 
 
-def _seconds(keep_alive: KeepAlive | None) -> float | None:
-    return None if keep_alive is None else keep_alive.seconds
-
-
-class RunRequest(Struct, kw_only=True):
-    """What generate and chat have in common."""
+class ModelRequest(Struct, kw_only=True):
+    """What everything that uses a model has in common."""
 
     model: str = ""
-    stream: bool = True
-    format: Any = None
     options: dict[str, Any] = {}
     keep_alive: KeepAlive | None = None
+
+    @property
+    def keep_alive_s(self) -> float | None:
+        return None if self.keep_alive is None else self.keep_alive.seconds
+
+
+class RunRequest(ModelRequest, kw_only=True):
+    """What generate and chat have in common."""
+
+    stream: bool = True
+    format: Any = None
     think: Think | None = None
     truncate: bool = True
     shift: bool = True
@@ -143,10 +149,6 @@ class RunRequest(Struct, kw_only=True):
     # Beyond Ollama:
     logit_bias: dict[str, float] = {}
     progress: bool = False
-
-    @property
-    def keep_alive_s(self) -> float | None:
-        return _seconds(self.keep_alive)
 
 
 class GenerateRequest(RunRequest, kw_only=True):
@@ -168,76 +170,49 @@ class ChatRequest(RunRequest, kw_only=True):
     tool_choice: str | dict[str, Any] = "auto"
 
 
-class EmbedRequest(Struct, kw_only=True):
+class EmbedRequest(ModelRequest, kw_only=True):
     """``input`` is a text or a list of texts; beyond Ollama also a list of token ids, or several such lists."""
 
-    model: str = ""
     input: Any = None
     truncate: bool = True
     dimensions: int = 0
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
-
-    @property
-    def keep_alive_s(self) -> float | None:
-        return _seconds(self.keep_alive)
 
 
-class EmbeddingsRequest(Struct, kw_only=True):
+class EmbeddingsRequest(ModelRequest, kw_only=True):
     """The older form: one text."""
 
-    model: str = ""
     prompt: str = ""
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
-
-    @property
-    def keep_alive_s(self) -> float | None:
-        return _seconds(self.keep_alive)
 
 
-class RerankRequest(Struct, kw_only=True):
+class RerankRequest(ModelRequest, kw_only=True):
     """Beyond Ollama; the fields are those of Jina's and Cohere's services. ``top_n`` 0 is all."""
 
-    model: str = ""
     query: str = ""
     documents: list[str | RerankDocument] = []
     top_n: Annotated[int, Meta(ge=0)] = 0
     return_documents: bool = False
     truncate: bool = True
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
-
-    @property
-    def keep_alive_s(self) -> float | None:
-        return _seconds(self.keep_alive)
 
 
 class RerankDocument(Struct, kw_only=True):
     text: str
 
 
-class TokenizeRequest(Struct, kw_only=True):
+class TokenizeRequest(ModelRequest, kw_only=True):
     """Beyond Ollama. ``content`` and ``prompt`` are llama.cpp's and vLLM's spellings of ``text``."""
 
-    model: str = ""
     text: str = ""
     content: str = ""
     prompt: str = ""
     add_special: bool = True
     parse_special: bool = False
     with_pieces: bool = False
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
 
 
-class DetokenizeRequest(Struct, kw_only=True):
+class DetokenizeRequest(ModelRequest, kw_only=True):
     """Beyond Ollama."""
 
-    model: str = ""
     tokens: list[TokenId] = []
-    keep_alive: KeepAlive | None = None
-    options: dict[str, Any] = {}
 
 
 class NamedRequest(Struct, kw_only=True):

@@ -34,7 +34,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_GUARDS = 16
 MAX_FOUND = 1024
-RECENT_S = 0.5  # what other processes do to the store is seen after that
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ class Service:
         self.bodies = BodyBudget()
         self.templates = Templates(renderer, settings.go_template)
         self._found: set[str] = set()
-        self._recent: dict[str, tuple[float, Target]] = {}
         self._guards: dict[Path, TextGuard] = {}
         self._guards_lock = threading.Lock()
 
@@ -79,9 +77,6 @@ class Service:
         """
         if is_cloud(sent):
             raise Forbidden("ollama cloud is disabled: remote model is unavailable")
-        known = self._recent.get(sent)
-        if known is not None and time.monotonic() - known[0] < RECENT_S:
-            return known[1]
         try:
             if sent in self._found:  # little but a few stats is left to do: less than the way into a thread and back
                 model, facts, guard = self._find(sent)
@@ -93,13 +88,7 @@ class Service:
         if len(self._found) < MAX_FOUND:
             self._found.add(sent)
         template = await self.templates.of(model, facts)
-        target = Target(sent, model, with_capabilities(model, facts, template), guard, template)
-        self._recent = {sent: (time.monotonic(), target)}  # the one that is being used
-        return target
-
-    def forget_recent(self) -> None:
-        """A model has been made, named or deleted here."""
-        self._recent = {}
+        return Target(sent, model, with_capabilities(model, facts, template), guard, template)
 
     async def facts(self, model: StoredModel) -> ModelFacts:
         """What is known of a model, with all its capabilities. Raises ModelError for a file that cannot be read."""

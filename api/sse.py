@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -11,8 +13,18 @@ from gristmill.runtime.errors import InvalidRequest
 
 from .output import to_json
 from .service import read_request
+from .stream import Frames, Lines
 
-__all__ = ["DATA_HEADERS", "EVENT_HEADERS", "data_frame", "event_frame", "plain_json", "read_body"]
+__all__ = [
+    "DATA_HEADERS",
+    "EVENT_HEADERS",
+    "EventMaker",
+    "data_frame",
+    "event_frame",
+    "event_frames",
+    "plain_json",
+    "read_body",
+]
 
 DATA_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 EVENT_HEADERS = {**DATA_HEADERS, "Connection": "keep-alive"}
@@ -28,6 +40,29 @@ def data_frame(value: Any) -> bytes:
 def event_frame(event: dict[str, Any]) -> bytes:
     """An event with the name that is its ``type``."""
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), to_json(event))
+
+
+class EventMaker(Protocol):
+    """Makes events of native lines; each has its name as ``type``."""
+
+    def start(self) -> Iterable[dict[str, Any]]:
+        """What is said before anything is known."""
+
+    def of(self, line: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        """Of the next line."""
+
+
+async def event_frames(lines: Lines, events: EventMaker) -> Frames:
+    """What ``events`` makes of ``lines``. It starts with the first: an error before is answered with its status."""
+    async with aclosing(lines):
+        started = False
+        async for line in lines:
+            if not started:
+                started = True
+                for event in events.start():
+                    yield event_frame(event)
+            for event in events.of(line):
+                yield event_frame(event)
 
 
 def plain_json(value: Any) -> web.Response:

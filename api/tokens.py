@@ -14,7 +14,7 @@ from .lease import leased
 from .manager import Lease
 from .options import merge_options
 from .output import json_response
-from .schema import DetokenizeRequest, TokenizeRequest
+from .schema import DetokenizeRequest, ModelRequest, TokenizeRequest
 from .service import SERVICE, read_request, required, single_quoted
 
 MAX_CHARS = 16 << 20
@@ -46,12 +46,11 @@ async def detokenize(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def _lease(request: web.Request, body: TokenizeRequest | DetokenizeRequest) -> AsyncIterator[Lease]:
+async def _lease(request: web.Request, body: ModelRequest) -> AsyncIterator[Lease]:
     service = request.app[SERVICE]
     target = await service.find(required(body.model), single_quoted)
     options = merge_options(target.model.params, body.options)
-    keep_alive_s = None if body.keep_alive is None else body.keep_alive.seconds
-    async with leased(service, target, options, keep_alive_s, request.remote or "") as lease:
+    async with leased(service, target, options, body.keep_alive_s, request.remote or "") as lease:
         yield lease
 
 

@@ -143,9 +143,11 @@ class Turn:
                 elif isinstance(event, Finished):
                     yield self._last(event, parser.finish(), load_ns)
                 else:
-                    raw, n_tokens = raw + event.text, n_tokens + len(event.tokens)
-                    parsed = parser.feed(event.text)
-                    enough = until(raw, parsed) if until else None
+                    n_tokens += len(event.tokens)
+                    parsed, enough = parser.feed(event.text), None
+                    if until:  # else nothing goes on after it
+                        raw += event.text
+                        enough = until(raw, parsed)
                     dropped = drops_content and enough is not None
                     delta = Delta(thinking=parsed.thinking) if dropped else _delta(parsed, event)
                     if not delta.is_empty:
@@ -191,24 +193,34 @@ def _delta(parsed: Parsed, event: Piece) -> Delta:
 
 
 class _CallOpens:
-    """Where the first call opens, behind the thinking. A family without a tag opens with its object's bracket."""
+    """Where the first call opens, behind the thinking. A family without a tag opens with its object's bracket.
+
+    It is asked at every piece, and looks only at what is new.
+    """
 
     def __init__(self, form: CallFormat, parser: OutputParser):
-        self._tag, self._parser = form.open.strip(), parser
-        self._thought = 0  # characters that were thinking when they came
+        self._tag, self._end, self._parser = form.open.strip(), parser.thinking_end.strip(), parser
+        self._seen = 0  # characters
+        self._begin = 0  # of the content, as far as it is known
 
     def __call__(self, raw: str, _: Parsed) -> int | None:
+        seen, self._seen = self._seen, len(raw)
+        self._move_begin(raw, seen)
         if self._parser.in_thinking:
-            self._thought = len(raw)
             return None
-        if self._tag:
-            # The tag itself may end the thinking.
-            at = raw.find(self._tag, max(0, self._thought - len(self._tag) + 1))
+        if self._tag:  # it may itself end the thinking
+            at = _find_new(raw, self._tag, seen)
             return None if at < 0 else at
-        at = self._content_begin(raw)
-        return at if raw.startswith("{", at) else None
+        return self._begin if raw.startswith("{", self._begin) else None
 
-    def _content_begin(self, raw: str) -> int:
-        end = self._parser.thinking_end.strip()
-        at = raw.find(end) + len(end) if end and end in raw else 0
-        return len(raw) - len(raw[at:].lstrip())
+    def _move_begin(self, raw: str, seen: int) -> None:
+        at = _find_new(raw, self._end, seen) if self._end else -1
+        if at >= 0:
+            self._begin, self._end = at + len(self._end), ""
+        while raw[self._begin : self._begin + 1].isspace():
+            self._begin += 1
+
+
+def _find_new(raw: str, tag: str, seen: int) -> int:
+    """Where ``tag`` begins that had not ended in the first ``seen`` characters; -1 without one."""
+    return raw.find(tag, max(0, seen - len(tag) + 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from aiohttp import web
 
 from ..answer import whole_chat
@@ -12,8 +10,8 @@ from ..error_shapes import error_body
 from ..errors import error_text, status_of
 from ..schema import ChatRequest
 from ..service import SERVICE, Service, single_quoted
-from ..sse import EVENT_HEADERS, event_frame, plain_json, read_body
-from ..stream import Frames, Lines, send_frames
+from ..sse import EVENT_HEADERS, event_frame, event_frames, plain_json, read_body
+from ..stream import send_frames
 from .answer import MessageEvents, message
 from .request import MessagesRequest, check, native_request
 
@@ -35,7 +33,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
 
     n_chars = sum(len(item.content) for item in native.messages)
     events = MessageEvents(body.model, n_chars, one_call=body.one_call)
-    return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)
+    return await send_frames(request, event_frames(answer.lines, events), EVENT_HEADERS, last_frame)
 
 
 async def count_tokens(request: web.Request) -> web.Response:
@@ -50,15 +48,3 @@ async def count_tokens(request: web.Request) -> web.Response:
 async def _native(service: Service, body: MessagesRequest) -> ChatRequest:
     target = await service.find(body.model, single_quoted)
     return native_request(body, can_think="thinking" in target.facts.capabilities)
-
-
-async def _frames(lines: Lines, events: MessageEvents) -> Frames:
-    async with aclosing(lines):
-        started = False
-        async for line in lines:
-            if not started:  # an error before is answered with its status
-                started = True
-                for event in events.start():
-                    yield event_frame(event)
-            for event in events.of(line):
-                yield event_frame(event)

@@ -11,6 +11,7 @@ from gristmill.runtime.errors import InvalidRequest, cut
 
 from ..openai.inputs import is_base64
 from ..schema import ChatRequest, FunctionCall, Message, Think, Tool, ToolCall, ToolFunction
+from ..values import text_or_empty
 
 __all__ = ["MessagesRequest", "check", "native_request"]
 
@@ -78,7 +79,7 @@ def native_request(body: MessagesRequest, *, can_think: bool) -> ChatRequest:
 def _system(system: str | list[Any]) -> str:
     if isinstance(system, str):
         return system
-    return "".join(_text(block.get("text")) for block in system if isinstance(block, Mapping))
+    return "".join(text_or_empty(block.get("text")) for block in system if isinstance(block, Mapping))
 
 
 def _think(body: MessagesRequest) -> Think | None:
@@ -90,12 +91,12 @@ def _think(body: MessagesRequest) -> Think | None:
 
 
 def _tool(tool: Mapping[str, Any]) -> Tool:
-    name, schema = _text(tool.get("name")), tool.get("input_schema")
+    name, schema = text_or_empty(tool.get("name")), tool.get("input_schema")
     if schema is not None and not isinstance(schema, dict):
         raise InvalidRequest(f"invalid input_schema for tool {cut(name)}: expected an object")
     function = ToolFunction(
         name=name,
-        description=_text(tool.get("description")),
+        description=text_or_empty(tool.get("description")),
         parameters=schema or {},
         strict=tool.get("strict") is True,
     )
@@ -117,7 +118,7 @@ def _messages(item: Any, place: str) -> list[Message]:
     """A turn as native messages: tool results are of their own, before a user's text and after another's."""
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{place}: expected an object")
-    role, content = _text(item.get("role")).lower(), item.get("content")
+    role, content = text_or_empty(item.get("role")).lower(), item.get("content")
     if isinstance(content, str):
         return [Message(role=role, content=content)]
     if not isinstance(content, list):
@@ -136,9 +137,9 @@ def _add(block: Mapping[str, Any], turn: Message, texts: list[str], results: lis
     """``block`` is of ``turn``, whose content will be ``texts``, or one of the ``results`` beside it."""
     match block.get("type"):
         case "text":
-            texts.append(_text(block.get("text")))
+            texts.append(text_or_empty(block.get("text")))
         case "thinking":
-            turn.thinking = _text(block.get("thinking"))
+            turn.thinking = text_or_empty(block.get("thinking"))
         case "image":
             turn.images.append(_image(block.get("source")))
         case "tool_use" | "server_tool_use":
@@ -149,7 +150,7 @@ def _add(block: Mapping[str, Any], turn: Message, texts: list[str], results: lis
 
 def _call(block: Mapping[str, Any], index: int) -> ToolCall:
     for name in ("id", "name"):
-        if not _text(block.get(name)):
+        if not text_or_empty(block.get(name)):
             raise InvalidRequest(f"tool_use block missing required '{name}' field")
     arguments = block.get("input")
     if arguments is None:
@@ -169,8 +170,9 @@ def _result(block: Mapping[str, Any]) -> Message:
                 if not isinstance(source, Mapping) or source.get("type") != "base64":
                     raise InvalidRequest("invalid tool_result image source")
                 images.append(_image(source))
-        content = "".join(_text(part.get("text")) for part in parts if part.get("type") == "text")
-    return Message(role="tool", content=_text(content), images=images, tool_call_id=_text(block.get("tool_use_id")))
+        content = "".join(text_or_empty(part.get("text")) for part in parts if part.get("type") == "text")
+    call_id = text_or_empty(block.get("tool_use_id"))
+    return Message(role="tool", content=text_or_empty(content), images=images, tool_call_id=call_id)
 
 
 def _image(source: Any) -> str:
@@ -183,7 +185,3 @@ def _image(source: Any) -> str:
     if not isinstance(data, str) or not is_base64(data):
         raise InvalidRequest("invalid base64 image data: illegal base64 data")
     return data
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

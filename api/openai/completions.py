@@ -10,6 +10,7 @@ from gristmill.runtime.errors import InvalidRequest
 from ..answer import Line
 from ..inference import MAX_TOP_LOGPROBS
 from ..schema import GenerateRequest
+from ..values import texts_or_ids
 from .options import go_type, nth_options, run_options
 from .schema import CompletionRequest
 from .token_logprobs import TokenLogprobs
@@ -18,7 +19,6 @@ from .wire import Head, finish_reason, usage
 __all__ = ["MAX_CHOICES", "CompletionStream", "completion", "completion_requests"]
 
 MAX_CHOICES = 128
-_MAX_ID = 2**31
 
 
 def completion_requests(body: CompletionRequest) -> list[GenerateRequest]:
@@ -78,20 +78,10 @@ def _stop(given: str | list[Any] | None) -> list[str] | None:
 
 def _read_prompts(given: Any) -> list[str] | list[list[int]]:
     """A text, texts, token ids or lists of token ids, as a list of prompts. Raises InvalidRequest."""
-    if isinstance(given, str):
-        return [given]
-    prompts = [given] if _is_ids(given) else given
-    if isinstance(prompts, list) and prompts and (all(map(_is_text, prompts)) or all(map(_is_ids, prompts))):
-        return prompts
-    raise InvalidRequest("prompt: expected a text, a list of texts, token ids, or a list of lists of token ids")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_ids(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(item) is int and 0 <= item < _MAX_ID for item in value)
+    prompts = texts_or_ids(given)
+    if not prompts:
+        raise InvalidRequest("prompt: expected a text, a list of texts, token ids, or a list of lists of token ids")
+    return prompts
 
 
 def completion(head: Head, lines: Sequence[Line], n: int, n_top: int = 0) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from aiohttp import web
 
 from ..answer import whole_chat
 from ..chat import start_chat
 from ..errors import error_text, status_of
 from ..service import SERVICE
-from ..sse import EVENT_HEADERS, event_frame, plain_json, read_body
-from ..stream import Frames, Lines, send_frames
+from ..sse import EVENT_HEADERS, event_frame, event_frames, plain_json, read_body
+from ..stream import send_frames
 from .responses_answer import ResponseEvents, response
 from .responses_request import ResponsesRequest, native_request
 
@@ -30,16 +28,4 @@ async def responses(request: web.Request) -> web.StreamResponse:
         code = "invalid_prompt" if status_of(error) < 500 else "server_error"
         return event_frame(events.failed({"code": code, "message": error_text(error)}))
 
-    return await send_frames(request, _frames(answer.lines, events), EVENT_HEADERS, last_frame)
-
-
-async def _frames(lines: Lines, events: ResponseEvents) -> Frames:
-    async with aclosing(lines):
-        started = False
-        async for line in lines:
-            if not started:  # an error before is answered with its status
-                started = True
-                for event in events.start():
-                    yield event_frame(event)
-            for event in events.of(line):
-                yield event_frame(event)
+    return await send_frames(request, event_frames(answer.lines, events), EVENT_HEADERS, last_frame)

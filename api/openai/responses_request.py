@@ -10,6 +10,7 @@ from msgspec import Struct
 from gristmill.runtime.errors import InvalidRequest, cut
 
 from ..schema import ChatRequest, FunctionCall, KeepAlive, Message, Tool, ToolCall, ToolFunction
+from ..values import text_or_empty
 from .inputs import image_of, roles_of_ours, think_of
 from .messages import read_arguments
 
@@ -75,7 +76,7 @@ def _format(given: Any) -> Any:
 
 def _tools(tool: Mapping[str, Any], namespace: str = "") -> list[Tool]:
     """A namespace is its members, with its name in front; web search is left out."""
-    kind, name = str(tool.get("type") or "function"), _text(tool.get("name"))
+    kind, name = str(tool.get("type") or "function"), text_or_empty(tool.get("name"))
     if kind == "namespace":
         return [native for member in _members(tool, name) for native in _tools(member, name)]
     if kind.startswith("web_search"):
@@ -87,7 +88,7 @@ def _tools(tool: Mapping[str, Any], namespace: str = "") -> list[Tool]:
         raise InvalidRequest(f"tools: parameters of {cut(name)} must be an object")
     function = ToolFunction(
         name=name,
-        description=_text(tool.get("description")),
+        description=text_or_empty(tool.get("description")),
         parameters=parameters or {},
         strict=tool.get("strict") is True,
     )
@@ -148,7 +149,7 @@ class _Items:
             case "function_call_output":
                 self._output(item, place)
             case "reasoning":
-                self._pending += filter(None, [_text(item.get("encrypted_content"))])
+                self._pending += filter(None, [text_or_empty(item.get("encrypted_content"))])
             case "web_search_call":
                 pass
             case None:
@@ -158,7 +159,7 @@ class _Items:
 
     def _message(self, item: Mapping[str, Any], place: str) -> None:
         content, images = _content(item.get("content"), place)
-        message = Message(role=roles_of_ours(_text(item.get("role"))), images=images)
+        message = Message(role=roles_of_ours(text_or_empty(item.get("role"))), images=images)
         if message.role != "assistant":
             message.content = content
             self._begin(message)
@@ -177,12 +178,12 @@ class _Items:
             self._begin(Message(role="assistant"))
         self._think()
         calls = self._messages[-1].tool_calls
-        function = FunctionCall(name=_text(item.get("name")), arguments=arguments, index=len(calls))
-        calls.append(ToolCall(id=_text(item.get("call_id")), function=function))
+        function = FunctionCall(name=text_or_empty(item.get("name")), arguments=arguments, index=len(calls))
+        calls.append(ToolCall(id=text_or_empty(item.get("call_id")), function=function))
 
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         content, images = _content(item.get("output"), place)
-        call_id = _text(item.get("call_id"))
+        call_id = text_or_empty(item.get("call_id"))
         self._answered.add(call_id)
         self._begin(Message(role="tool", content=content, images=images, tool_call_id=call_id))
 
@@ -222,7 +223,7 @@ def _content(given: Any, place: str) -> tuple[str, list[str]]:
     for j, part in enumerate(given):
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind in _TEXTS:
-            texts.append(_text(part.get("text")))
+            texts.append(text_or_empty(part.get("text")))
         elif kind == "input_image":
             images += [image_of(part["image_url"])] if part.get("image_url") else []
         elif kind == "input_file":
@@ -230,7 +231,3 @@ def _content(given: Any, place: str) -> tuple[str, list[str]]:
         else:
             raise InvalidRequest(f"{place}: content[{j}]: unknown content type: {str(kind)[:40]}")
     return "".join(texts), images
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -125,4 +125,4 @@ def _schema_of_ours(kind: type) -> dict[str, Any]:
         return {"type": ["string", "number"], "description": 'A duration ("5m", "1h30m") or seconds; below 0 for ever'}
     if kind is Think:
         return {"anyOf": [{"type": "boolean"}, {"enum": ["low", "medium", "high", "max"]}]}
-    raise NotImplementedError(f"no schema for {kind}")
+    raise NotImplementedError(f"no schema for {kind}")  # how a schema_hook says that it knows no such type

@@ -30,7 +30,6 @@ FILE_TYPES: Mapping[int, str] = MappingProxyType(
     | dict(enumerate(("IQ4_NL", "IQ3_S", "IQ3_M", "IQ2_S", "IQ2_M", "IQ4_XS", "IQ1_M", "BF16"), 25))
     | dict(enumerate(("TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0"), 36))
 )
-_SPLITS_AT_THINK = ("content.split('</think>')", 'content.split("</think>")')
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +149,10 @@ def _capabilities(metadata: Mapping[str, Value], architecture: str, template: st
 
 
 def _template_abilities(template: str) -> list[str]:
-    """What a Jinja chat template has a place for, by the words it uses."""
-    abilities = ["tools"] if "tools" in template or "tool_call" in template else []
-    has_tags = "<think>" in template and "</think>" in template
-    splits = any(spelling in template for spelling in _SPLITS_AT_THINK)
-    if has_tags or (splits and "reasoning_content" not in template and "<SPECIAL_12>" not in template):
-        abilities.append("thinking")
-    return abilities
+    from gristmill.runtime.chat.preference import jinja_abilities
+
+    abilities = jinja_abilities(template)
+    return [name for name in ("tools", "thinking") if name in abilities]
 
 
 def _text(metadata: Mapping[str, Value], key: str) -> str | None:

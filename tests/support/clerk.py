@@ -5,14 +5,11 @@ What a small model cannot be relied on to do, this one does: what is tested is e
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
 from typing import Any
 
-from gristmill.runtime.events import Finished, Piece, Reading
-from gristmill.runtime.params import Sampling, Usage
+from gristmill.runtime.params import Sampling
 from gristmill.runtime.tokenizer import GUARD
 
 from .fake_runner import FakeRunner, FakeRunners
@@ -24,25 +21,9 @@ _NUMBER = re.compile(r"-?\d+")
 class Clerk(FakeRunner):
     """Reads prompts of ``support.qwen.TEMPLATE``."""
 
-    async def submit(
-        self,
-        prompt: str | list[int],
-        sampling: Sampling,
-        *,
-        context: list[int] | None = None,
-        truncate: bool = False,
-        progress: bool = False,
-    ) -> AsyncGenerator[Piece | Reading | Finished, None]:
-        self.prompts.append((prompt, sampling, context or []))
-        words = re.findall(r"\S+\s*|\s+", self.answer(str(prompt).replace(GUARD, ""), sampling))
-        if sampling.max_tokens > 0:
-            words = words[: sampling.max_tokens]
-        for i, word in enumerate(words):
-            await asyncio.sleep(0)
-            yield Piece(id=1, text=word, tokens=[100 + i])
-        n_prompt = len(str(prompt)) // 4 + 1
-        usage = Usage(prompt_tokens=n_prompt, prompt_ns=1000, output_tokens=len(words), output_ns=1000)
-        yield Finished(id=1, reason="stop", usage=usage, prompt_ids=[1])
+    def reply(self, prompt: str | list[int], sampling: Sampling) -> list[object]:
+        words: list[object] = re.findall(r"\S+\s*|\s+", self.answer(str(prompt).replace(GUARD, ""), sampling))
+        return words[: sampling.max_tokens] if sampling.max_tokens > 0 else words
 
     def answer(self, prompt: str, sampling: Sampling) -> str:
         """What to say: a value of the grammar, a call of the first tool, or a sentence."""

@@ -59,7 +59,7 @@ class FakeRunner:
         try:
             if progress:
                 yield Reading(id=1, done=2, total=3)
-            for item in self.next_scripts.pop(0) if self.next_scripts else self.script:
+            for item in self.reply(prompt, sampling):
                 if isinstance(item, asyncio.Event):
                     await item.wait()
                 elif isinstance(item, Exception):
@@ -78,6 +78,10 @@ class FakeRunner:
             yield Finished(id=1, reason="stop", usage=usage, prompt_ids=[1, 2, 3])
         finally:
             self.aborted += not done
+
+    def reply(self, prompt: str | list[int], sampling: Sampling) -> list[object]:
+        """What is said to ``prompt``."""
+        return self.next_scripts.pop(0) if self.next_scripts else self.script
 
     async def count(self, text: str | list[int]) -> int:
         """As if every character were a token."""
