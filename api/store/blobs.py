@@ -91,7 +91,7 @@ class BlobFolder:
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob, or None if there is none. A name that is no regular file, or an empty one, is none."""
         with suppress(OSError):
-            info = os.stat(self.file(digest))
+            info = os.stat(os.path.join(self.path, digest.file_name))
             if stat.S_ISREG(info.st_mode) and (info.st_size or digest == _EMPTY):
                 return info.st_size
         return None

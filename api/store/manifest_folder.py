@@ -47,17 +47,17 @@ class ManifestFolder:
 
     def resolve(self, name: Name) -> Name:
         """``name`` with every part spelled as it is stored, or, where a part is new, as given."""
-        folder, parts = self.path, []
+        folder, parts = str(self.path), []
         for part, default in zip(name.parts, _DEFAULTS, strict=True):
             stored = _stored_spelling(folder, part)
             parts.append(stored or (default if part.lower() == default else part))
-            folder /= parts[-1]
+            folder = os.path.join(folder, parts[-1])
         return Name(*parts)
 
     def stat(self, name: Name) -> os.stat_result:
         """Raises FileNotFoundError for whatever is not a regular file."""
         try:
-            info = os.stat(self.file(name), follow_symlinks=False)
+            info = os.stat(os.path.join(self.path, *name.parts), follow_symlinks=False)
         except NotADirectoryError as error:
             raise FileNotFoundError(error.errno, error.strerror) from None
         if not stat.S_ISREG(info.st_mode):
@@ -140,9 +140,9 @@ class ManifestFolder:
             _log.warning("manifest %s ignored: %s", cut(text, 200), reason)
 
 
-def _stored_spelling(folder: Path, part: str) -> str | None:
+def _stored_spelling(folder: str, part: str) -> str | None:
     """The entry that equals ``part``, else the first that does so but for case."""
-    if os.path.lexists(folder / part):
+    if os.path.lexists(os.path.join(folder, part)):
         return part
     try:
         with os.scandir(folder) as entries:

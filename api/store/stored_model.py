@@ -62,7 +62,7 @@ class StoredModel:
     def layers(self) -> list[Layer]:
         return self.manifest.layers
 
-    @property
+    @cached_property
     def model_path(self) -> Path:
         """The file with the weights. Raises UnsupportedModel for a model that is not one GGUF file."""
         weights = self.manifest.of_type(MediaType.MODEL)
