@@ -19,7 +19,7 @@ from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
 from .qtensor import QTensor
 from .reference import ReferenceBackend
-from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation
+from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
 
 BACKENDS = ("auto", "cpu", "reference", "reference-bf16")
 log = logging.getLogger(__name__)
@@ -107,12 +107,16 @@ class Ops:
         """cap * tanh(x / cap)."""
         return self.table.find("softcap")(x, cap)
 
+    def clamp(self, x: torch.Tensor, limit: float) -> torch.Tensor:
+        """x held between -limit and limit."""
+        return self.table.find("clamp")(x, limit)
+
     def gated(self, gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
-        """activation(gate) * up; activation is ``silu`` or ``gelu`` (tanh form)."""
+        """activation(gate) * up; activations are those of ``activate``, and gpt-oss's ``oai_swiglu``."""
         return self.table.find("gated")(gate, up, activation)
 
     def activate(self, x: torch.Tensor, activation: str) -> torch.Tensor:
-        """activation(x); ``silu``, ``gelu`` (tanh form) or ``gelu_erf`` (exact)."""
+        """activation(x): ``silu``, ``gelu`` (tanh form), ``gelu_erf``, ``relu``, ``relu_sqr`` or ``sigmoid``."""
         return self.table.find("activate")(x, activation)
 
     def gather(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -161,9 +165,14 @@ class Ops:
 
     # -- experts -----------------------------------------------------------------------------------------------
 
-    def route(self, logits: torch.Tensor, n_used: int, normalize: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """logits (n, n_experts) -> softmax weights (n, n_used) and experts int64 (n, n_used), best first."""
-        return self.table.find("route")(logits, n_used, normalize)
+    def route(
+        self, logits: torch.Tensor, routing: Routing, bias: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """logits (n, n_experts) -> weights (n, n_used) and experts int64 (n, n_used), best first.
+
+        ``bias`` (n_experts,) is added where experts are chosen, not to their weights.
+        """
+        return self.table.find("route")(logits, routing, bias)
 
     def combine(self, y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """y (n, k, d), weights (n, k) -> (n, d), summed in the order of k."""

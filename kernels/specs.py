@@ -9,17 +9,23 @@ import torch
 from .dispatch import Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttentionSpec:
     """A query at p sees keys up to p; with a ``window``, those in (p - window, p]. ``softcap`` 0: none.
 
-    Not ``causal``: it sees all keys of its sequence; with a window, those at most window // 2 away.
+    Not ``causal``: it sees all keys of its sequence; with a window, those at most window // 2 away. With ``chunk``
+    it sees its own chunk of so many tokens only. ``slopes`` (n_heads,) take off a score what the key's distance times
+    its head's slope is (ALiBi, arXiv:2108.12409). ``sinks`` (n_heads,) are scores of a key that all see and that has
+    no value (arXiv:2309.17453).
     """
 
     scale: float
     window: int = 0
     softcap: float = 0.0
     causal: bool = True
+    chunk: int = 0
+    slopes: torch.Tensor | None = None
+    sinks: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,24 @@ class Projection:
 
     weight: Weight
     bias: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How a router's logits become ``n_used`` experts and their weights.
+
+    ``gating``: ``softmax`` or ``sigmoid`` of the logits; ``softmax-of-chosen``: over those of the chosen experts only.
+    ``normalize``: the weights are divided by their sum; then they are multiplied by ``scale``. Of ``n_groups``
+    equal groups of experts, only the ``n_groups_used`` with the highest sum of two experts are looked at
+    (arXiv:2412.19437, section 2.1.2).
+    """
+
+    n_used: int
+    gating: str = "softmax"
+    normalize: bool = True
+    scale: float = 1.0
+    n_groups: int = 1
+    n_groups_used: int = 1
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gristmill.kernels.specs import Routing
+
 from .errors import UnsupportedModel, cut
 
 MAX_COUNT = 1 << 24
+MAX_EXPERTS = 1024
+# llama-hparams.h, enum llama_expert_gating_func_type; 0 leaves it open
+GATINGS = {0: "softmax", 1: "softmax", 2: "sigmoid", 3: "softmax-of-chosen"}
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
@@ -55,6 +60,17 @@ class Metadata:
         if value not in known:
             raise self.refuse(key, f"{cut(value)} is not supported; supported: {', '.join(known)}")
         return str(value)
+
+    def factor(self, key: str, default: float = 1.0) -> float:
+        """A positive number; files write 0 for the default."""
+        return self.number(key, 0.0) or default
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A boolean."""
+        value = self._given(key, self.get(key), default)
+        if value not in (0, 1):
+            raise self.refuse(key, f"expected a boolean, got {cut(value)}")
+        return bool(value)
 
     def flags(self, key: str, n: int) -> tuple[bool, ...] | None:
         """A list of ``n`` booleans (or 0 and 1), or None where the key is absent."""
@@ -102,10 +118,17 @@ class RopeConfig:
 
 @dataclass(frozen=True)
 class MoeConfig:
-    """``n_used`` of ``n_experts`` experts serve each token."""
+    """``n_used`` of ``n_experts`` experts of ``ffn_size`` serve each token, and one of ``shared_size`` all (0: none).
+
+    ``routing``: by the file's keys; where they leave the gating open, it is softmax. The first ``n_dense`` layers
+    have no experts.
+    """
 
     n_experts: int
-    n_used: int
+    ffn_size: int
+    shared_size: int
+    n_dense: int
+    routing: Routing
 
 
 @dataclass(frozen=True)
@@ -124,17 +147,28 @@ class DecoderConfig:
     norm_eps: float
     rope: RopeConfig
     moe: MoeConfig | None = None
+    norm: str = "rms"  # "rms-bias", "layer", or "plain": layer norms without tensors
 
     @property
     def attention_scale(self) -> float:
         """The usual factor before the softmax."""
         return 1.0 / math.sqrt(self.key_dim)
 
+    def is_dense(self, layer: int) -> bool:
+        """Whether a layer is one of those before the first with experts."""
+        return self.moe is None or layer < self.moe.n_dense
 
-def read_decoder_config(
-    meta: Metadata, *, interleaved_rope: bool, eps_key: str = "attention.layer_norm_rms_epsilon"
-) -> DecoderConfig:
-    """What all models share. ``interleaved_rope`` is the architecture's pairing in GGUF files."""
+
+_EPSILONS = {
+    "rms": "attention.layer_norm_rms_epsilon",
+    "rms-bias": "attention.layer_norm_rms_epsilon",
+    "layer": "attention.layer_norm_epsilon",
+    "plain": "attention.layer_norm_epsilon",
+}
+
+
+def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm: str = "rms") -> DecoderConfig:
+    """What all models share. ``interleaved_rope`` is the architecture's pairing in GGUF files, ``norm`` its norms."""
     n_heads = meta.count("attention.head_count")
     n_kv_heads = meta.count("attention.head_count_kv", n_heads)
     hidden = meta.count("embedding_length")
@@ -153,16 +187,34 @@ def read_decoder_config(
         value_dim=meta.count("attention.value_length", key_dim),
         ffn_size=meta.count("feed_forward_length"),
         context_length=meta.count("context_length", high=1 << 31),
-        norm_eps=meta.number(eps_key, high=1.0),
+        norm_eps=meta.number(_EPSILONS[norm], high=1.0),
         rope=read_rope_config(meta, key_dim, interleaved=interleaved_rope),
         moe=_read_moe_config(meta),
+        norm=norm,
     )
 
 
 def read_encoder_config(meta: Metadata, *, interleaved_rope: bool = False) -> DecoderConfig:
     """As ``read_decoder_config``, for models with layer norms. Raises UnsupportedModel where attention is causal."""
     meta.unsupported("attention.causal")
-    return read_decoder_config(meta, interleaved_rope=interleaved_rope, eps_key="attention.layer_norm_epsilon")
+    return read_decoder_config(meta, interleaved_rope=interleaved_rope, norm="layer")
+
+
+def read_windows(meta: Metadata, n_layers: int, *, every: int, full_first: bool = False, window: int = 0) -> list[int]:
+    """Each layer's sliding window, 0 for those that see everything.
+
+    Which do, ``attention.sliding_window_pattern`` says; where it does not, it is every ``every``-th layer, of each
+    such group the last, or the first. ``window`` is the default.
+    """
+    window = meta.count("attention.sliding_window", window, low=0)
+    given = meta.flags("attention.sliding_window_pattern", n_layers)
+    windowed = given or [(layer + (0 if full_first else 1)) % every != 0 for layer in range(n_layers)]
+    return [window if has_window else 0 for has_window in windowed]
+
+
+def has_rope_sections(meta: Metadata) -> bool:
+    """Whether parts of each head turn by different positions, as for pictures. For text they are all the same."""
+    return any(meta.get("rope.dimension_sections") or ())
 
 
 def read_rope_config(meta: Metadata, key_dim: int, *, interleaved: bool) -> RopeConfig:
@@ -187,7 +239,34 @@ def read_rope_config(meta: Metadata, key_dim: int, *, interleaved: bool) -> Rope
 
 
 def _read_moe_config(meta: Metadata) -> MoeConfig | None:
-    n_experts = meta.count("expert_count", 0, low=0, high=65536)
+    n_experts = meta.count("expert_count", 0, low=0, high=MAX_EXPERTS)
     if not n_experts:
         return None
-    return MoeConfig(n_experts, meta.count("expert_used_count", high=n_experts))
+    ffn_size = meta.count("expert_feed_forward_length", 0, low=0) or meta.count("feed_forward_length")
+    n_shared = meta.count("expert_shared_count", 0, low=0, high=MAX_EXPERTS)
+    return MoeConfig(
+        n_experts=n_experts,
+        ffn_size=ffn_size,
+        shared_size=meta.count("expert_shared_feed_forward_length", 0, low=0) or n_shared * ffn_size,
+        n_dense=meta.count("leading_dense_block_count", 0, low=0),
+        routing=_read_routing(meta, n_experts),
+    )
+
+
+def _read_routing(meta: Metadata, n_experts: int) -> Routing:
+    n_used = meta.count("expert_used_count", high=n_experts)
+    gating = meta.count("expert_gating_func", 0, low=0)
+    if gating not in GATINGS:
+        raise meta.refuse("expert_gating_func", f"{gating} is not supported; supported: {', '.join(map(str, GATINGS))}")
+    n_groups = meta.count("expert_group_count", 1, low=0, high=64) or 1
+    n_groups_used = meta.count("expert_group_used_count", n_groups, low=0, high=n_groups) or n_groups
+    if n_experts % n_groups or n_used > n_experts // n_groups * n_groups_used:
+        raise meta.refuse("expert_group_count", f"{n_groups} groups do not fit {n_experts} experts, {n_used} used")
+    return Routing(
+        n_used=n_used,
+        gating=GATINGS[gating],
+        normalize=meta.flag("expert_weights_norm", False),
+        scale=meta.factor("expert_weights_scale"),
+        n_groups=n_groups,
+        n_groups_used=n_groups_used,
+    )

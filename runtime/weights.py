@@ -52,6 +52,11 @@ class Weights:
             self._checkpoint.release(name)
         return self._prepared[name]
 
+    def row_matrix(self, name: str, n_in: int) -> Weight:
+        """A vector (n_in,) of the file as the matrix (1, n_in)."""
+        taken = self._take(name, (n_in,))
+        return self.ops.prepare(name, QTensor(taken.data[None], taken.format))
+
     def vector(self, name: str, *shape: int) -> torch.Tensor:
         """A small float tensor (norm, bias, scale, frequencies) as float32. Quantized ones are refused."""
         tensor = self._take(name, shape)

@@ -26,6 +26,7 @@ _OPERATORS = (
     "add",
     "scale",
     "softcap",
+    "clamp",
     "gated",
     "activate",
     "gather",

@@ -10,13 +10,26 @@ from ..dispatch import Weight
 from ..kv import head_dim, kv_type
 from ..layout import TokenLayout
 from ..reference.pointwise import top_k
-from ..specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation
+from ..specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
 from .recorder import Recorder
 
 KV_CODES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3, "q4_0": 4}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
+GATINGS = {"softmax": 0, "sigmoid": 1, "softmax-of-chosen": 2}  # Gating
 MAX_INSERTED = 512  # more than these are found faster by sorting than by insertion
-POINT_OPS = {"add": 0, "mul": 1, "softcap": 2, "silu": 3, "gelu": 4, "gelu_erf": 5}  # PointOp
+POINT_OPS = {  # PointOp
+    "add": 0,
+    "mul": 1,
+    "softcap": 2,
+    "silu": 3,
+    "gelu": 4,
+    "gelu_erf": 5,
+    "clamp": 6,
+    "relu": 7,
+    "relu_sqr": 8,
+    "sigmoid": 9,
+    "oai_swiglu": 10,
+}
 
 
 class CpuOperators:
@@ -160,6 +173,9 @@ class CpuOperators:
     def softcap(self, x: torch.Tensor, cap: float) -> torch.Tensor:
         return self._point("softcap", x, None, cap)
 
+    def clamp(self, x: torch.Tensor, limit: float) -> torch.Tensor:
+        return self._point("clamp", x, None, limit)
+
     def gated(self, gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
         return self._point(activation, gate, up)
 
@@ -298,14 +314,19 @@ class CpuOperators:
             window=spec.window,
             softcap=spec.softcap,
             causal=spec.causal,
+            chunk=spec.chunk,
+            slopes=at(spec.slopes),
+            sinks=at(spec.sinks),
             out=at(out),
         )
         return out
 
     # -- experts -----------------------------------------------------------------------------------------------
 
-    def route(self, logits: torch.Tensor, n_used: int, normalize: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        n, at = logits.shape[0], self.recorder.address
+    def route(
+        self, logits: torch.Tensor, routing: Routing, bias: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        n, n_used, at = logits.shape[0], routing.n_used, self.recorder.address
         weights, experts = self.recorder.empty(n, n_used), self.recorder.empty(n, n_used, dtype=torch.int64)
         self.native.route(
             self._handle,
@@ -313,9 +334,14 @@ class CpuOperators:
             n=n,
             logits=at(logits),
             logits_stride=_row_stride(logits),
+            bias=at(bias),
             n_experts=logits.shape[1],
             n_used=n_used,
-            normalize=normalize,
+            gating=GATINGS[routing.gating],
+            normalize=routing.normalize,
+            n_groups=routing.n_groups,
+            n_groups_used=routing.n_groups_used,
+            scale=routing.scale,
             weights=at(weights),
             experts=at(experts),
         )

@@ -45,6 +45,7 @@ class ReferenceBackend:
             ("add", ANY): pointwise.add,
             ("scale", ANY): pointwise.scale,
             ("softcap", ANY): pointwise.softcap,
+            ("clamp", ANY): pointwise.clamp,
             ("gated", ANY): pointwise.gated,
             ("activate", ANY): pointwise.activate,
             ("gather", ANY): pointwise.gather,

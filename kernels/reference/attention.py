@@ -75,8 +75,10 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     positions = torch.arange(first, first + _padded(n_rows), device=q.device).repeat_interleave(n_rep)[:, None]
     best = q.new_full((*q.shape[:2], 1), _LOWEST)
     total = q.new_zeros((*q.shape[:2], 1))
+    if spec.sinks is not None:
+        best, total = _by_row(spec.sinks, q), total + 1
     out = q.new_zeros((*q.shape[:2], head_dim(pages.v_cache)))
-    start = max(0, first - _seen_before(spec)) // KEY_BLOCK * KEY_BLOCK if spec.window else 0
+    start = _first_key(first, spec) // KEY_BLOCK * KEY_BLOCK
     for block in range(start, pages.length, KEY_BLOCK):
         scores = _scores(q, pages.block(pages.k_cache, block), positions, block, pages.length, spec)
         higher = torch.maximum(best, scores.amax(dim=-1, keepdim=True))
@@ -86,6 +88,18 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
         out = out * fade + torch.bmm(p, pages.block(pages.v_cache, block))
         best = higher
     return out / total
+
+
+def _by_row(per_head: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """(n_heads,) -> (n_kv_heads, rows, 1): rows are tokens, then heads of a group."""
+    grouped = per_head.reshape(q.shape[0], 1, -1)
+    return grouped.expand(-1, q.shape[1] // grouped.shape[2], -1).reshape(*q.shape[:2], 1)
+
+
+def _first_key(position: int, spec: AttentionSpec) -> int:
+    if spec.chunk:
+        return position // spec.chunk * spec.chunk
+    return max(0, position - _seen_before(spec)) if spec.window else 0
 
 
 def _seen_before(spec: AttentionSpec) -> int:
@@ -100,6 +114,8 @@ def _scores(
     if spec.softcap:
         scores = torch.tanh(scores / spec.softcap) * spec.softcap
     key_positions = torch.arange(block, block + KEY_BLOCK, device=q.device)[None, :]
+    if spec.slopes is not None:
+        scores = scores - _by_row(spec.slopes, q) * (key_positions - positions).abs()
     if spec.causal:
         hidden = key_positions > positions
     else:
@@ -107,6 +123,8 @@ def _scores(
         hidden = hidden | (key_positions > positions + spec.window // 2) if spec.window else hidden
     if spec.window:
         hidden = hidden | (key_positions < positions - _seen_before(spec))
+    if spec.chunk:
+        hidden = hidden | (key_positions < positions // spec.chunk * spec.chunk)
     return scores.masked_fill(hidden, float("-inf"))
 
 

@@ -62,8 +62,9 @@ def gated_linear(
 
 
 def _rows_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    y = functional.linear(pad_rows(x).to(w.dtype), w)
-    return y[: x.shape[0]].to(torch.float32)
+    """A matrix of few rows is padded as well: it would go the way of a vector."""
+    y = functional.linear(pad_rows(x).to(w.dtype), pad_rows(w) if w.shape[0] < ROW_TILE else w)
+    return y[: x.shape[0], : w.shape[0]].to(torch.float32)
 
 
 def expert_linear(x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import torch
 from torch.nn import functional
 
 from ..specs import LayerNorm, Norm
+
+OAI_LIMIT, OAI_STEEPNESS = 7.0, 1.702  # of gpt-oss (arXiv:2508.10925)
 
 
 def rms_norm(x: torch.Tensor, norm: Norm, residual: torch.Tensor | None = None) -> torch.Tensor:
@@ -30,15 +35,29 @@ def softcap(x: torch.Tensor, cap: float) -> torch.Tensor:
     return torch.tanh(x / cap) * cap
 
 
+def clamp(x: torch.Tensor, limit: float) -> torch.Tensor:
+    return x.clamp(-limit, limit)
+
+
 def gated(gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
+    if activation == "oai_swiglu":
+        bounded = gate.clamp(max=OAI_LIMIT)
+        return bounded * torch.sigmoid(OAI_STEEPNESS * bounded) * (up.clamp(-OAI_LIMIT, OAI_LIMIT) + 1)
     return activate(gate, activation) * up
 
 
 def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
-    if activation == "silu":
-        return functional.silu(x)
-    assert activation in ("gelu", "gelu_erf"), activation
-    return functional.gelu(x, approximate="tanh" if activation == "gelu" else "none")
+    return _ACTIVATIONS[activation](x)
+
+
+_ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "silu": functional.silu,
+    "gelu": partial(functional.gelu, approximate="tanh"),
+    "gelu_erf": functional.gelu,
+    "relu": functional.relu,
+    "relu_sqr": lambda x: functional.relu(x).square(),
+    "sigmoid": torch.sigmoid,
+}
 
 
 def gather(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

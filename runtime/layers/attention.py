@@ -10,14 +10,17 @@ from ..config import DecoderConfig
 from ..weights import Weights
 from .decoder import Step
 from .linear import Linear, apply_all
-from .norm import RmsNorm
+from .qk_norm import read_qk_norm
 from .rope import Rope
 
 
 class Attention:
     """Queries, keys and values from ``attn_q``, ``attn_k``, ``attn_v`` or, where that exists, one ``attn_qkv``.
 
-    ``qk_norm``: heads are normalised before they are turned (``attn_q_norm``, ``attn_k_norm``).
+    ``qk_norm``: how queries and keys are normalised before they are turned (see ``qk_norm.py``), or "".
+    ``clamp``: they and the values are held between -clamp and clamp (0: they are not). ``temperatures`` float32
+    (n_ctx, 1) are what the query of each position is multiplied by. Without ``input_bias`` (and scale) or
+    ``output_bias``, what a file has of them is not used.
     """
 
     def __init__(
@@ -28,8 +31,14 @@ class Attention:
         *,
         rope: Rope,
         spec: AttentionSpec,
-        qk_norm: bool = False,
+        qk_norm: str = "",
+        clamp: float = 0.0,
+        input_bias: bool = True,
+        output_bias: bool = True,
+        temperatures: torch.Tensor | None = None,
     ):
+        self.temperatures = temperatures
+        self.clamp, self.qk_norm = clamp, read_qk_norm(weights, config, layer, qk_norm)
         self.ops, self.rope, self.spec, self.layer, self.config = weights.ops, rope, spec, layer, config
         prefix, hidden = f"blk.{layer}.", config.hidden_size
         q_size = config.n_heads * config.key_dim
@@ -38,13 +47,11 @@ class Attention:
         fused = f"{prefix}attn_qkv.weight" in weights
         names = {f"{prefix}attn_qkv": sum(self.sizes)} if fused else {}
         names = names or dict(zip((f"{prefix}attn_{x}" for x in "qkv"), self.sizes, strict=True))
-        self.inputs = [Linear(weights, name, size, hidden) for name, size in names.items()]
-        self.output = Linear(weights, f"{prefix}attn_output", hidden, config.n_heads * config.value_dim)
-        self.norms: tuple[Norm, Norm] | None = None
-        if qk_norm:
-            q_norm = RmsNorm(weights, f"{prefix}attn_q_norm", config.key_dim, config.norm_eps)
-            k_norm = RmsNorm(weights, f"{prefix}attn_k_norm", config.key_dim, config.norm_eps)
-            self.norms = (q_norm.norm, k_norm.norm)
+        self.inputs = [
+            Linear(weights, name, size, hidden, scaled=input_bias, biased=input_bias) for name, size in names.items()
+        ]
+        heads = config.n_heads * config.value_dim
+        self.output = Linear(weights, f"{prefix}attn_output", hidden, heads, biased=output_bias)
 
     def __call__(
         self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
@@ -55,11 +62,16 @@ class Attention:
         """
         c, n = self.config, x.shape[0]
         parts = apply_all(self.inputs, x, norm)
+        if self.clamp:
+            parts = [self.ops.clamp(part, self.clamp) for part in parts]
         flat_q, flat_k, flat_v = parts if len(parts) == 3 else torch.split(parts[0], self.sizes, dim=1)
+        flat_q, flat_k = self.qk_norm(flat_q, flat_k)
+        if self.temperatures is not None:
+            flat_q = self.ops.scale(flat_q, self.ops.gather(self.temperatures, step.layout.positions))
         q = flat_q.reshape(n, c.n_heads, c.key_dim)
         k = flat_k.reshape(n, c.n_kv_heads, c.key_dim)
         v = flat_v.reshape(n, c.n_kv_heads, c.value_dim)
         keys, values = step.cache.keys[self.layer], step.cache.values[self.layer]
-        q = self.ops.rope_store(q, k, v, step.rotation(self.rope), keys, values, step.layout, self.norms)
+        q = self.ops.rope_store(q, k, v, step.rotation(self.rope), keys, values, step.layout, self.qk_norm.fused)
         heads = self.ops.attention(q, keys, values, step.layout, self.spec)
         return self.output(heads.reshape(n, c.n_heads * c.value_dim), residual=residual)

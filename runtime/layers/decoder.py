@@ -14,7 +14,7 @@ from ..config import DecoderConfig
 from ..kv_cache import KVCache
 from ..weights import Weights
 from .linear import Linear
-from .norm import RmsNorm
+from .norm import stream_norm
 
 if TYPE_CHECKING:
     from .rope import Rope
@@ -38,7 +38,9 @@ class Step:
 
 
 class Decoder:
-    """A whole model. ``embedding_scale`` multiplies the embeddings, ``final_softcap`` (0: none) bends the logits.
+    """A whole model. ``embedding_scale`` multiplies the embeddings, ``logit_scale`` the logits, and ``final_softcap``
+    (0: none) bends them. ``positions``: ``position_embd`` is added; ``embedding_norm``: ``token_embd_norm`` is applied.
+    Without ``output_bias``, one in the file is not used.
 
     Where it is not ``causal``, tokens see those after them, and it makes embeddings only. The output head is
     ``output.weight``, or the embedding itself where the file has none.
@@ -52,20 +54,29 @@ class Decoder:
         *,
         embedding_scale: float = 1.0,
         final_softcap: float = 0.0,
+        logit_scale: float = 1.0,
+        positions: bool = False,
+        embedding_norm: bool = False,
+        output_bias: bool = True,
         causal: bool = True,
     ):
-        self.causal = causal
+        self.causal, self.logit_scale = causal, logit_scale
         self.ops, self.config, self.blocks = weights.ops, config, tuple(blocks)
         self.embedding_scale, self.final_softcap = embedding_scale, final_softcap
         self.n_vocab = weights.shape("token_embd.weight")[0]
         self.embedding = weights.matrix("token_embd.weight", self.n_vocab, config.hidden_size)
-        self.norm = RmsNorm(weights, "output_norm", config.hidden_size, config.norm_eps)
+        hidden = config.hidden_size
+        self.positions = weights.matrix("position_embd.weight", config.context_length, hidden) if positions else None
+        self.embedding_norm = stream_norm(weights, "token_embd_norm", config) if embedding_norm else None
+        self.norm = stream_norm(weights, "output_norm", config)
         head = "output" if "output.weight" in weights else "token_embd"
-        self.output = Linear(weights, head, self.n_vocab, config.hidden_size)
+        self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias)
 
     def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab) of ``batch.output_rows``; keys and values go to ``cache``."""
-        logits = self.output(self._last_block(batch, cache), self.norm.norm)
+        logits = self.output(*self.norm.lead(self._last_block(batch, cache)))
+        if self.logit_scale != 1.0:
+            logits = self.ops.scale(logits, self.logit_scale)
         return self.ops.softcap(logits, self.final_softcap) if self.final_softcap else logits
 
     def hidden(self, batch: Batch, cache: KVCache) -> torch.Tensor:
@@ -78,6 +89,10 @@ class Decoder:
         x = self.ops.embedding(batch.token_ids, self.embedding)
         if self.embedding_scale != 1.0:
             x = self.ops.scale(x, self.embedding_scale)
+        if self.positions is not None:
+            x = self.ops.add(x, self.ops.embedding(batch.layout.positions, self.positions))
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x)
         for block in self.blocks:
             x = block(x, step)
         return self.ops.gather(x, batch.output_rows)

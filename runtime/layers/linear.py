@@ -15,7 +15,8 @@ class Linear:
     """``name``.weight (out, in), optional ``name``.scale (1,) and ``name``.bias (out,).
 
     The scale belongs to the matrix (y = scale * Wx + bias), in feed-forward layers to the sum
-    (``scale_sum``: y = scale * (Wx + bias)), as llama.cpp computes them. Without ``scaled`` it is not used.
+    (``scale_sum``: y = scale * (Wx + bias)), as llama.cpp computes them. Without ``scaled`` or ``biased``, what a
+    file has of them is not used.
     """
 
     def __init__(
@@ -27,13 +28,13 @@ class Linear:
         *,
         scaled: bool = True,
         scale_sum: bool = False,
+        biased: bool = True,
     ):
         self.ops, self.scale_sum = weights.ops, scale_sum
         self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
-        self.bias = weights.optional_vector(f"{name}.bias", n_out)
+        self.bias = weights.optional_vector(f"{name}.bias", n_out) if biased else None
         self.scale = weights.optional_vector(f"{name}.scale", 1) if scaled else None
-        if not scaled:
-            weights.ignore(f"{name}.scale")
+        weights.ignore(f"{name}.scale", f"{name}.bias")
 
     @property
     def projection(self) -> Projection:
@@ -60,17 +61,22 @@ def apply_all(linears: Sequence[Linear], x: torch.Tensor, norm: Norm | None = No
 
 
 class ExpertLinear:
-    """``name``.weight (n_experts, out, in), optional ``name``.scale (n_experts,)."""
+    """``name``.weight (n_experts, out, in), optional ``name``.scale (n_experts,), not used without ``scaled``, and
+    ``name``.bias (n_experts, out)."""
 
-    def __init__(self, weights: Weights, name: str, n_experts: int, n_out: int, n_in: int):
+    def __init__(self, weights: Weights, name: str, n_experts: int, n_out: int, n_in: int, *, scaled: bool = True):
         self.ops = weights.ops
         self.weight = weights.matrix(f"{name}.weight", n_experts, n_out, n_in)
-        self.scale = weights.optional_vector(f"{name}.scale", n_experts)
+        self.scale = weights.optional_vector(f"{name}.scale", n_experts) if scaled else None
+        self.bias = weights.optional_vector(f"{name}.bias", n_experts, n_out)
+        weights.ignore(f"{name}.scale")
 
     def __call__(self, x: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
         """x (n, k or 1, in), experts (n, k) -> (n, k, out)."""
         y = self.ops.expert_linear(x, self.weight, experts)
-        if self.scale is None:
-            return y
-        factors = self.ops.gather(self.scale[:, None], experts.reshape(-1))
-        return self.ops.scale(y, factors.reshape(*experts.shape, 1))
+        if self.scale is not None:
+            factors = self.ops.gather(self.scale[:, None], experts.reshape(-1))
+            y = self.ops.scale(y, factors.reshape(*experts.shape, 1))
+        if self.bias is not None:
+            y = self.ops.add(y, self.ops.gather(self.bias, experts.reshape(-1)).reshape(y.shape))
+        return y

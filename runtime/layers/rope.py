@@ -16,7 +16,8 @@ import torch
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.specs import Rotation
 
-from ..config import RopeConfig
+from ..config import DecoderConfig, RopeConfig
+from ..weights import Weights
 
 
 class Rope:
@@ -40,6 +41,49 @@ class Rope:
     def rotation(self, positions: torch.Tensor) -> Rotation:
         """For positions (n,), shared by all layers of a step."""
         return Rotation(*self.ops.rope_angles(positions, self.inv_freq, self.magnitude), self.interleaved)
+
+
+def read_rope(weights: Weights, config: DecoderConfig) -> Rope:
+    """With the factors of the tensor ``rope_freqs``, if the file has one."""
+    return Rope(weights.ops, config.rope, weights.optional_vector("rope_freqs.weight", config.rope.dim // 2))
+
+
+def longrope_factors(config: DecoderConfig, weights: Weights, n_ctx: int) -> torch.Tensor | None:
+    """Of LongRoPE. The list is chosen by the context the model runs with, once: a cache holds keys of one kind only."""
+    half = config.rope.dim // 2
+    short = weights.optional_vector("rope_factors_short.weight", half)
+    long = weights.optional_vector("rope_factors_long.weight", half)
+    original = config.rope.original_context or config.context_length
+    return long if n_ctx > original else short
+
+
+def alibi_slopes(n_heads: int, max_bias: float, device: torch.device) -> torch.Tensor:
+    """float32 (n_heads,): powers of 2^(-max_bias / n) for the n heads up to the last power of two, and for the rest
+    the odd ones of what would be twice as many heads (Press et al., arXiv:2108.12409)."""
+    n = 1 << int(math.log2(n_heads))
+    slopes = [2.0 ** (-max_bias * (i + 1) / n) for i in range(n)]
+    slopes += [2.0 ** (-max_bias * (2 * i + 1) / (2 * n)) for i in range(n_heads - n)]
+    return torch.tensor(slopes, device=device)
+
+
+def temperatures(n_ctx: int, floor: float, scale: float) -> torch.Tensor:
+    """float32 (n_ctx, 1), what queries are multiplied by: 1 + scale * ln(1 + floor((position + 1) / floor))
+    (Nakanishi, arXiv:2501.19399, as Llama 4 has it)."""
+    positions = torch.arange(1, n_ctx + 1, dtype=torch.float64)
+    return (1 + scale * torch.log1p((positions / floor).floor())).to(torch.float32)[:, None]
+
+
+class NoRope(Rope):
+    """Queries and keys stay as they are: position shows by other means, or not at all (arXiv:2305.19466)."""
+
+    def __init__(self, ops: Ops):
+        self.ops, self.interleaved, self.magnitude = ops, False, 1.0
+        self.inv_freq = torch.zeros(0, dtype=torch.float64, device=ops.device)
+
+    def rotation(self, positions: torch.Tensor) -> Rotation:
+        """Of no element."""
+        none = torch.zeros(positions.shape[0], 0, device=positions.device)
+        return Rotation(none, none, self.interleaved)
 
 
 def _yarn_ramp(config: RopeConfig) -> torch.Tensor:

@@ -40,7 +40,7 @@ def build_gemma3(meta: Metadata, weights: Weights, *, causal: bool) -> Decoder:
         local = has_window and window > 0
         spec = AttentionSpec(scale, window if local else 0, causal=causal)
         rope = local_rope if local else full_rope
-        attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm=True)
+        attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm="heads")
         return SandwichBlock(weights, config, layer, attention, GatedMlp(weights, config, layer, "gelu"))
 
     return Decoder(

@@ -5,12 +5,10 @@ Sliding windows in files (2047 in Phi-3-mini-4k) are not applied, as peers do no
 
 from __future__ import annotations
 
-import torch
-
 from gristmill.kernels.specs import AttentionSpec
 
-from ..config import DecoderConfig, Metadata, read_decoder_config
-from ..layers import Attention, Decoder, FusedGatedMlp, PreNormBlock, Rope
+from ..config import Metadata, read_decoder_config
+from ..layers import Attention, Decoder, FusedGatedMlp, PreNormBlock, Rope, longrope_factors
 from ..weights import Weights
 
 ARCHITECTURES = ("phi3",)
@@ -19,19 +17,10 @@ ARCHITECTURES = ("phi3",)
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     config = read_decoder_config(meta, interleaved_rope=False)
     spec = AttentionSpec(config.attention_scale)
-    rope = Rope(weights.ops, config.rope, _longrope_factors(config, weights, n_ctx))
+    rope = Rope(weights.ops, config.rope, longrope_factors(config, weights, n_ctx))
 
     def block(layer: int) -> PreNormBlock:
         attention = Attention(weights, config, layer, rope=rope, spec=spec)
         return PreNormBlock(weights, config, layer, attention, FusedGatedMlp(weights, config, layer, "silu"))
 
     return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])
-
-
-def _longrope_factors(config: DecoderConfig, weights: Weights, n_ctx: int) -> torch.Tensor | None:
-    """The list is chosen by the context the model runs with, once: a cache holds keys of one kind only."""
-    half = config.rope.dim // 2
-    short = weights.optional_vector("rope_factors_short.weight", half)
-    long = weights.optional_vector("rope_factors_long.weight", half)
-    original = config.rope.original_context or config.context_length
-    return long if n_ctx > original else short

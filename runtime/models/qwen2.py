@@ -1,4 +1,6 @@
-"""Qwen 2 and 2.5 (arXiv:2407.10671): Llama's shape with biases on q, k and v and half-split rotary pairs."""
+"""Qwen 2 and 2.5 (arXiv:2407.10671): and the text side of Qwen 2 VL: Llama's shape with biases on q, k and v and
+half-split rotary pairs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from ..config import Metadata, read_decoder_config
 from ..layers import Attention, Decoder, GatedMlp, PreNormBlock, Rope
 from ..weights import Weights
 
-ARCHITECTURES = ("qwen2",)
+ARCHITECTURES = ("qwen2", "qwen2vl")
 
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
@@ -20,4 +22,5 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
         attention = Attention(weights, config, layer, rope=rope, spec=spec)
         return PreNormBlock(weights, config, layer, attention, GatedMlp(weights, config, layer, "silu"))
 
-    return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])
+    blocks = [block(layer) for layer in range(config.n_layers)]
+    return Decoder(weights, config, blocks, output_bias=meta.architecture == "qwen2")

@@ -8,7 +8,7 @@ from ..config import Metadata, read_decoder_config
 from ..layers import Attention, Decoder, GatedMlp, PreNormBlock, Rope
 from ..weights import Weights
 
-ARCHITECTURES = ("qwen3",)
+ARCHITECTURES = ("qwen3", "qwen3vl")
 
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
@@ -18,8 +18,8 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     weights.ignore("cls.output.weight")  # the classifier of reranking models
 
     def block(layer: int) -> PreNormBlock:
-        attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm=True)
-        mlp = GatedMlp(weights, config, layer, "silu", scaled=True)
+        attention = Attention(weights, config, layer, rope=rope, spec=spec, qk_norm="heads")
+        mlp = GatedMlp(weights, config, layer, "silu", scaled=meta.architecture == "qwen3")
         return PreNormBlock(weights, config, layer, attention, mlp)
 
     return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])

@@ -12,13 +12,16 @@ from gristmill.kernels.cpu.arena import Arena
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.kernels.layout import TokenLayout
 from gristmill.kernels.reference import ReferenceBackend
-from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation
+from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation, Routing
 
 SPECS = [
     AttentionSpec(0.2),
     AttentionSpec(0.2, window=1),
     AttentionSpec(0.2, window=33),
     AttentionSpec(0.5, softcap=5.0),
+    AttentionSpec(0.2, chunk=100),
+    AttentionSpec(0.2, slopes=torch.tensor([0.5, 0.25, 0.1, 0.05, 0.01, 0.0])),
+    AttentionSpec(0.2, window=33, sinks=torch.tensor([0.0, 100.0, -100.0, 1.0, 2.0, 3.0])),
 ]
 
 
@@ -76,11 +79,43 @@ def test_activations_far_from_zero_saturate(ops):
 @pytest.mark.parametrize("normalize", [True, False])
 def test_route_and_combine(ops, reference, normalize):
     logits, y = rand(7, 13) * 3, rand(7, 4, 33)
-    weights, experts = ops.route(logits, 4, normalize)
-    expected, best = reference.route(logits, 4, normalize)
+    routing = Routing(4, normalize=normalize)
+    weights, experts = ops.route(logits, routing)
+    expected, best = reference.route(logits, routing)
     assert torch.equal(experts, best)
     close(weights, expected)
     close(ops.combine(y, weights), reference.combine(y, weights))
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("gating", ["softmax", "sigmoid", "softmax-of-chosen"])
+@pytest.mark.parametrize(
+    ("n_experts", "n_used", "groups"), [(1, 1, (1, 1)), (12, 5, (4, 3)), (9, 3, (9, 3)), (256, 8, (8, 4))]
+)
+def test_every_way_to_route(ops, reference, gating, biased, n_experts, n_used, groups):
+    logits, bias = rand(7, n_experts) * 3, rand(n_experts, seed=5) if biased else None
+    routing = Routing(n_used, gating, True, 2.5, *groups)
+    weights, experts = ops.route(logits, routing, bias)
+    expected, best = reference.route(logits, routing, bias)
+    assert torch.equal(experts, best)
+    close(weights, expected)
+
+
+def test_impossible_routing_is_refused(ops):
+    with pytest.raises(ValueError, match="cannot be routed"):
+        ops.route(rand(2, 8), Routing(5, n_groups=4, n_groups_used=2))
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu", "gelu_erf", "relu", "relu_sqr", "sigmoid", "oai_swiglu"])
+def test_gates(ops, reference, activation):
+    gate, up = rand(5, 33) * 9, rand(5, 33, seed=3) * 9
+    close(ops.gated(gate, up, activation), reference.gated(gate, up, activation))
+
+
+def test_clamp(ops, reference):
+    x = rand(3, 17) * 4
+    x[0, 0], x[1, 1] = torch.inf, -torch.inf
+    close(ops.clamp(x, 1.5), reference.clamp(x, 1.5))
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (63, 63), (64, 1), (100, 7), (5000, 40), (5000, 600)])

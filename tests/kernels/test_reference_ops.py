@@ -9,7 +9,7 @@ from support.paged import PAGE, Paged, rand
 from gristmill.kernels import FORMATS, QTensor, open_ops
 from gristmill.kernels.layout import TokenLayout
 from gristmill.kernels.reference.rope import rope
-from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation
+from gristmill.kernels.specs import AttentionSpec, LayerNorm, Norm, Rotation, Routing
 
 
 @pytest.fixture
@@ -108,11 +108,21 @@ def test_gated_activations_follow_their_formulas(ops, activation):
 
 def test_route_picks_the_best_experts_and_shares_sum_to_one(ops):
     logits = torch.tensor([[0.0, 3.0, 1.0, 2.0]])
-    weights, experts = ops.route(logits, 2, True)
+    weights, experts = ops.route(logits, Routing(2))
     assert experts.tolist() == [[1, 3]]
     assert weights.sum().item() == pytest.approx(1.0)
-    plain, _ = ops.route(logits, 2, False)
+    plain, _ = ops.route(logits, Routing(2, normalize=False))
     torch.testing.assert_close(plain[0], torch.softmax(logits, -1)[0, [1, 3]])
+
+
+def test_route_takes_experts_of_the_best_groups_by_their_biased_scores():
+    ops = open_ops("reference")
+    logits = torch.tensor([[4.0, -4.0, 1.0, 1.0, 0.0, 0.0]])
+    routing = Routing(2, "sigmoid", normalize=False, n_groups=3, n_groups_used=1)
+    assert ops.route(logits, routing)[1].tolist() == [[2, 3]]
+    weights, experts = ops.route(logits, routing, torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 2.0]))
+    assert experts.tolist() == [[5, 4]]
+    assert weights.tolist() == [[0.5, 0.5]]
 
 
 def test_softcap_bends_towards_the_cap(ops):
@@ -121,7 +131,15 @@ def test_softcap_bends_towards_the_cap(ops):
 
 @pytest.mark.parametrize(
     "spec",
-    [AttentionSpec(0.2), AttentionSpec(0.2, window=1), AttentionSpec(0.2, window=33), AttentionSpec(0.5, softcap=5.0)],
+    [
+        AttentionSpec(0.2),
+        AttentionSpec(0.2, window=1),
+        AttentionSpec(0.2, window=33),
+        AttentionSpec(0.5, softcap=5.0),
+        AttentionSpec(0.2, chunk=100),
+        AttentionSpec(0.2, slopes=torch.tensor([0.5, 0.25, 0.1, 0.05, 0.01, 0.0])),
+        AttentionSpec(0.2, window=33, sinks=torch.tensor([0.0, 100.0, -100.0, 1.0, 2.0, 3.0])),
+    ],
 )
 @pytest.mark.parametrize(("lengths", "new"), [([1], [1]), ([17, 600, 3], [1, 5, 3]), ([257, 256], [257, 1])])
 def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths, new):

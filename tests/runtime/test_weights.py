@@ -73,10 +73,11 @@ def test_a_format_that_cannot_be_computed_on_there_is_refused_by_name(checkpoint
 
 
 def test_an_unknown_architecture_is_refused_by_name_with_those_that_are_known(checkpoint):
-    known = ["bert", "gemma-embedding", "gemma2", "gemma3", "llama", "mistral3", "nomic-bert", "phi3", "qwen2", "qwen3"]
-    with pytest.raises(UnsupportedModel, match=f'unsupported architecture "perceptron"; supported: {", ".join(known)}'):
+    known = sorted(architectures())
+    assert {"bert", "gemma3", "llama", "qwen3moe"} <= set(known)
+    with pytest.raises(UnsupportedModel) as error:
         build(Changed(checkpoint, metadata={"general.architecture": "perceptron"}))
-    assert sorted(architectures()) == known
+    assert str(error.value) == f'unsupported architecture "perceptron"; supported: {", ".join(known)}'
 
 
 @pytest.mark.parametrize(

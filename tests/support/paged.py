@@ -61,5 +61,12 @@ class Paged:
         seen = keys_at <= at if spec.causal else torch.ones(len(q), len(k), dtype=torch.bool)
         if spec.window:
             seen &= keys_at > at - spec.window if spec.causal else (keys_at - at).abs() <= spec.window // 2
+        if spec.chunk:
+            seen &= keys_at >= at // spec.chunk * spec.chunk
+        if spec.slopes is not None:
+            scores = scores - spec.slopes[:, None, None] * (keys_at - at).abs()
         scores = scores.masked_fill(~seen, float("-inf"))
+        if spec.sinks is not None:  # a key more, without a value
+            sink = spec.sinks.double()[:, None, None].expand(-1, len(q), 1)
+            scores, v = torch.cat((scores, sink), -1), torch.cat((v, torch.zeros_like(v[:1])))
         return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v.repeat_interleave(n_rep, 1)).float()

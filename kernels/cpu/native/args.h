@@ -76,7 +76,8 @@ struct LayerNormArgs {
     float eps;
 };
 
-enum PointOp : int32_t { kAdd, kMul, kSoftcap, kGatedSilu, kGatedGelu, kGatedGeluErf };
+enum PointOp : int32_t { kAdd, kMul, kSoftcap, kGatedSilu, kGatedGelu, kGatedGeluErf, kClamp, kGatedRelu, kGatedReluSqr,
+                       kGatedSigmoid, kGatedOaiSwiglu };
 
 struct PointArgs {              // out (n, cols) = op(x, y); a stride of 0 repeats one row, y_cols 1 one number
     const float* x;
@@ -130,20 +131,30 @@ struct AttentionArgs {
     const int32_t* page_table;  // (n_seqs, max_pages)
     const int32_t* context_lens;// (n_seqs,)
     float* out;                 // (n, n_heads, v_dim)
+    const float* slopes;        // (n_heads,) times how far a key is behind is taken off its score, or null
+    const float* sinks;         // (n_heads,) scores of a key without a value that all see, or null
     float* partial;             // room for n_seqs * n_kv_heads * n_splits states, with one_token only
     float scale, softcap;
     int32_t one_token;          // each sequence has one token: items are splits of its keys
     int32_t causal;             // 0: a token sees those after it, too, and half of the window to either side
     int32_t n_seqs, max_pages, n_splits, n_heads, n_kv_heads, k_dim, v_dim, window;
+    int32_t chunk;              // tokens see their own chunk of so many only; 0: there are none
     KvType kv_type;
 };
 
+enum Gating : int32_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
+constexpr int kMaxExperts = 1024, kMaxGroups = 64;
+
 struct RouteArgs {
     const float* logits;        // (n, n_experts)
+    const float* bias;          // (n_experts,) added where experts are chosen, or null
     float* weights;             // (n, n_used)
     int64_t* experts;           // (n, n_used)
     int64_t logits_stride;
+    float scale;                // of the weights
+    Gating gating;
     int32_t n_experts, n_used, normalize;
+    int32_t n_groups, n_groups_used;    // experts come from the best groups only; 1: there are none
 };
 
 struct CombineArgs {

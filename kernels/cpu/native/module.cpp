@@ -338,15 +338,16 @@ PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
         "context", "program", "n", "q", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "seq_starts", "page_table",
         "context_lens", "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap",
-        "causal", "out", nullptr};
+        "causal", "chunk", "slopes", "sinks", "out", nullptr};
     PyObject *context, *program;
-    Py_ssize_t n, q, k_cache, v_cache, k_page, v_page, starts, table, lens, out_address;
+    Py_ssize_t n, q, k_cache, v_cache, k_page, v_page, starts, table, lens, slopes, sinks, out_address;
     int kv_type;
     AttentionArgs a{};
-    if (!parse(args, keywords, "OOnnnnnninnniiiiiififin", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
+    if (!parse(args, keywords, "OOnnnnnninnniiiiiififiinnn", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
                &v_page, &kv_type, &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim,
-               &a.v_dim, &a.scale, &a.window, &a.softcap, &a.causal, &out_address))
+               &a.v_dim, &a.scale, &a.window, &a.softcap, &a.causal, &a.chunk, &slopes, &sinks, &out_address))
         return nullptr;
+    a.slopes = at<const float>(slopes), a.sinks = at<const float>(sinks);
     a.q = at<const float>(q);
     a.k_cache = at<const uint8_t>(k_cache), a.v_cache = at<const uint8_t>(v_cache);
     a.k_page = k_page, a.v_page = v_page;
@@ -359,14 +360,25 @@ PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
 }
 
 PyObject* route(PyObject*, PyObject* args, PyObject* keywords) {
-    static const char* const names[] = {"context", "program", "n", "logits", "logits_stride", "n_experts", "n_used",
-                                        "normalize", "weights", "experts", nullptr};
+    static const char* const names[] = {"context", "program", "n", "logits", "logits_stride", "bias", "n_experts", "n_used",
+                                        "gating", "normalize", "n_groups", "n_groups_used", "scale", "weights", "experts",
+                                        nullptr};
     PyObject *context, *program;
-    Py_ssize_t n, logits, stride, weights, chosen;
+    Py_ssize_t n, logits, stride, bias, weights, chosen;
+    int gating;
     RouteArgs a{};
-    if (!parse(args, keywords, "OOnnniiinn", names, &context, &program, &n, &logits, &stride, &a.n_experts, &a.n_used,
-               &a.normalize, &weights, &chosen))
+    if (!parse(args, keywords, "OOnnnniiiiiifnn", names, &context, &program, &n, &logits, &stride, &bias, &a.n_experts,
+               &a.n_used, &gating, &a.normalize, &a.n_groups, &a.n_groups_used, &a.scale, &weights, &chosen))
         return nullptr;
+    const bool fits = a.n_experts <= kMaxExperts && a.n_groups > 0 && a.n_groups <= kMaxGroups &&
+                      a.n_groups_used <= a.n_groups && a.n_experts % a.n_groups == 0 &&
+                      a.n_used <= a.n_experts / a.n_groups * a.n_groups_used;
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "these numbers of experts and groups cannot be routed to");
+        return nullptr;
+    }
+    a.gating = static_cast<Gating>(gating);
+    a.bias = at<const float>(bias);
     a.logits = at<const float>(logits);
     a.logits_stride = stride;
     a.weights = at<float>(weights);

@@ -21,8 +21,13 @@ struct QueryTile {
     int kv_head;
     int before, after;              // how many keys a query sees to either side
     int end;                        // of the sequence's keys
+    int chunk;                      // 0: there are none
     int position(int row) const { return first_position + row / n_rep; }
-    int first_key(int row) const { return position(row) > before ? position(row) - before : 0; }
+    int first_key(int row) const {
+        if (chunk) return position(row) / chunk * chunk;
+        return position(row) > before ? position(row) - before : 0;
+    }
+    int head(int row) const { return kv_head * n_rep + row % n_rep; }
     int last_key(int row) const { return position(row) < end - after ? position(row) + after : end - 1; }
     int oldest() const { return first_key(0); }
     int newest() const { return last_key(n_rows - 1); }
@@ -85,6 +90,20 @@ static inline void score_pages(const BlockPages& pages, int first, const float* 
     }
     for (int r = 0; r < kR; ++r)
         for (int p = 0; p < kP; ++p) store_f(scores + r * kKeys + 16 * p, acc[r][p]);
+}
+
+alignas(64) constexpr float kRamp[kKeys] = {
+    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+
+// Takes off a row's scores what its head's slope takes for each key further away (ALiBi, Press et al.,
+// arXiv:2108.12409). The first key is `ahead` of the row, which it mostly is not.
+static inline void lean(float* scores, float slope, int ahead) {
+    for (int i = 0; i < kKeys; i += 16) {
+        F apart = add(load_f(kRamp + i), set_f(static_cast<float>(ahead)));
+        store_f(scores + i, fma(set_f(slope), sub(set_f(0.0f), abs(apart)), load_f(scores + i)));
+    }
 }
 
 // Turns a row's scores into weights; returns by how much what was summed so far fades.
@@ -194,6 +213,8 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
     int r = 0;
     for (; r < t.n_rows; ++r) {
         const int first = t.first_key(r) - block, last_seen = t.last_key(r) + 1 - block;
+        // Scores are scaled after this, so the slope is divided by the scale.
+        if (a.slopes) lean(s.scores + r * kKeys, a.slopes[t.head(r)] / a.scale, block - t.position(r));
         float fade = soften(a, s.scores + r * kKeys, first, last_seen, state.best[r], state.total[r]);
         if (fade != 1.0f)
             for (int i = 0; i < state.stride; i += 16)
@@ -230,19 +251,24 @@ static void merge(State total, State more, int n_rows, int v_dim) {
 
 static void load_queries(const AttentionArgs& a, const QueryTile& t, int row, float* queries) {
     for (int r = 0; r < t.padded; ++r) {
-        int head = t.kv_head * t.n_rep + r % t.n_rep;
-        const float* q = a.q + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + head) * a.k_dim;
+        const float* q = a.q + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + t.head(r)) * a.k_dim;
         for (int i = 0; i < a.k_dim; ++i) queries[i * t.padded + r] = r < t.n_rows ? q[i] : 0.0f;
     }
 }
 
 static void write_heads(const AttentionArgs& a, const QueryTile& t, int row, State state) {
     for (int r = 0; r < t.n_rows; ++r) {
-        int head = t.kv_head * t.n_rep + r % t.n_rep;
-        float* out = a.out + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + head) * a.v_dim;
-        F total = set_f(state.total[r]);
-        for (int i = 0; i < a.v_dim; i += 16)
-            store_part(out + i, div(load_f(state.out + r * state.stride + i), total), a.v_dim - i < 16 ? a.v_dim - i : 16);
+        float* out = a.out + (static_cast<int64_t>(row + r / t.n_rep) * a.n_heads + t.head(r)) * a.v_dim;
+        F total = set_f(state.total[r]), factor = set_f(1.0f);
+        if (a.sinks) {      // its weight joins the sum, nothing joins the values
+            const float sink = a.sinks[t.head(r)], best = state.best[r] > sink ? state.best[r] : sink;
+            factor = exp_f(set_f(state.best[r] - best));
+            total = add(mul(total, factor), exp_f(set_f(sink - best)));
+        }
+        for (int i = 0; i < a.v_dim; i += 16) {
+            F y = div(mul(load_f(state.out + r * state.stride + i), factor), total);
+            store_part(out + i, y, a.v_dim - i < 16 ? a.v_dim - i : 16);
+        }
     }
 }
 
@@ -253,7 +279,7 @@ static QueryTile query_tile(const AttentionArgs& a, int seq, int row, int n_toke
     const int end = a.context_lens[seq], all = end;     // so many keys to one side are as good as no limit
     const int before = !a.window ? all : a.causal ? a.window - 1 : a.window / 2;
     const int after = a.causal ? 0 : a.window ? a.window / 2 : all;
-    return {n_rows, padded4(n_rows), first, n_rep, pages, kv_head, before, after, end};
+    return {n_rows, padded4(n_rows), first, n_rep, pages, kv_head, before, after, end, a.chunk};
 }
 
 // Items: tiles of a sequence's tokens, by KV head.

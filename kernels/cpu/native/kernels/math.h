@@ -27,7 +27,14 @@ static inline F tanh_f(F x) {       // 1 - 2 / (e^2x + 1)
     return sub(set_f(1.0f), div(set_f(2.0f), add(exp_f(add(x, x)), set_f(1.0f))));
 }
 
+static inline F sigmoid(F x) { return div(set_f(1.0f), add(set_f(1.0f), exp_f(sub(set_f(0.0f), x)))); }
+
 static inline F silu(F x) { return div(x, add(set_f(1.0f), exp_f(sub(set_f(0.0f), x)))); }
+
+static inline F oai_swiglu(F x, F y) {      // gpt-oss: both bounded by 7, the gate steeper, one added to the other side
+    F gate = min(x, set_f(7.0f)), up = max(min(y, set_f(7.0f)), set_f(-7.0f));
+    return mul(mul(gate, sigmoid(mul(gate, set_f(1.702f)))), add(up, set_f(1.0f)));
+}
 
 static inline F gelu(F x) {         // tanh form (Hendrycks and Gimpel, arXiv:1606.08415)
     F inner = mul(mul(set_f(0.797884561f), x), fma(mul(set_f(0.044715f), x), x, set_f(1.0f)));

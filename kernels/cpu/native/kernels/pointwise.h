@@ -46,7 +46,12 @@ static inline F point_op(const PointArgs& a, F x, F y) {
         case kSoftcap: return mul(tanh_f(div(x, y)), y);
         case kGatedSilu: return mul(silu(x), y);
         case kGatedGelu: return mul(gelu(x), y);
-        default: return mul(gelu_erf(x), y);
+        case kGatedGeluErf: return mul(gelu_erf(x), y);
+        case kClamp: return max(min(x, y), sub(set_f(0.0f), y));
+        case kGatedRelu: return mul(max(x, set_f(0.0f)), y);
+        case kGatedReluSqr: { F kept = max(x, set_f(0.0f)); return mul(mul(kept, kept), y); }
+        case kGatedSigmoid: return mul(sigmoid(x), y);
+        default: return oai_swiglu(x, y);
     }
 }
 
@@ -68,28 +73,67 @@ static void gather_rows(const void* args, Scratch, int64_t first, int64_t last) 
         __builtin_memcpy(a.out + n * a.cols, a.x + a.rows[n] * a.x_stride, static_cast<size_t>(a.cols) * 4);
 }
 
-// The best n_used experts by softmax, best first; of equal ones the first.
+// What a token's router says: a probability for each expert, or for kSoftmaxOfChosen the logits themselves.
+static inline void gate(const RouteArgs& a, const float* logits, float* scores) {
+    if (a.gating == kSoftmaxOfChosen) {
+        for (int e = 0; e < a.n_experts; ++e) scores[e] = logits[e];
+    } else if (a.gating == kSigmoid) {
+        for (int e = 0; e < a.n_experts; ++e) scores[e] = lane0(sigmoid(set_f(logits[e])));
+    } else {
+        float highest = logits[0], total = 0.0f;
+        for (int e = 1; e < a.n_experts; ++e) highest = logits[e] > highest ? logits[e] : highest;
+        for (int e = 0; e < a.n_experts; ++e) total += scores[e] = lane0(exp_f(set_f(logits[e] - highest)));
+        for (int e = 0; e < a.n_experts; ++e) scores[e] /= total;
+    }
+}
+
+// The highest of values that is not taken, the first of equal ones; -1 where all are.
+static inline int best_of(const float* values, const bool* taken, int n) {
+    int best = -1;
+    for (int i = 0; i < n; ++i)
+        if (!taken[i] && (best < 0 || values[i] > values[best])) best = i;
+    return best;
+}
+
+// Takes away the experts of all groups but the best. A group is as good as its two best experts together.
+static inline void choose_groups(const RouteArgs& a, const float* rank, bool* taken) {
+    float sums[kMaxGroups];
+    bool chosen[kMaxGroups] = {};
+    const int size = a.n_experts / a.n_groups;
+    for (int g = 0; g < a.n_groups; ++g) {
+        const float* group = rank + g * size;
+        bool seen[kMaxExperts] = {};
+        int first = best_of(group, seen, size);
+        seen[first] = true;
+        int second = best_of(group, seen, size);
+        sums[g] = group[first] + (second < 0 ? 0.0f : group[second]);
+    }
+    for (int k = 0; k < a.n_groups_used; ++k) chosen[best_of(sums, chosen, a.n_groups)] = true;
+    for (int e = 0; e < a.n_experts; ++e) taken[e] = !chosen[e / size];
+}
+
+// The best n_used experts, best first, and their weights.
 static void route(const void* args, Scratch, int64_t first, int64_t last) {
     const RouteArgs& a = *static_cast<const RouteArgs*>(args);
     for (int64_t n = first; n < last; ++n) {
-        const float* logits = a.logits + n * a.logits_stride;
+        float scores[kMaxExperts], biased[kMaxExperts], total = 0.0f;
+        bool taken[kMaxExperts] = {};
         float* weights = a.weights + n * a.n_used;
         int64_t* experts = a.experts + n * a.n_used;
-        float highest = logits[0], total = 0.0f, kept = 0.0f;
-        for (int e = 1; e < a.n_experts; ++e) highest = logits[e] > highest ? logits[e] : highest;
-        for (int e = 0; e < a.n_experts; ++e) total += lane0(exp_f(set_f(logits[e] - highest)));
+        gate(a, a.logits + n * a.logits_stride, scores);
+        for (int e = 0; e < a.n_experts && a.bias; ++e) biased[e] = scores[e] + a.bias[e];
+        const float* rank = a.bias ? biased : scores;
+        if (a.n_groups > 1) choose_groups(a, rank, taken);
         for (int k = 0; k < a.n_used; ++k) {
-            int64_t best = -1;
-            for (int e = 0; e < a.n_experts; ++e) {
-                bool taken = false;
-                for (int j = 0; j < k; ++j) taken = taken || experts[j] == e;
-                if (!taken && (best < 0 || logits[e] > logits[best])) best = e;
-            }
+            int best = best_of(rank, taken, a.n_experts);
+            taken[best] = true;
             experts[k] = best;
-            weights[k] = lane0(exp_f(set_f(logits[best] - highest))) / total;
-            kept += weights[k];
+            weights[k] = scores[best];
+            if (a.gating == kSoftmaxOfChosen) weights[k] = lane0(exp_f(set_f(scores[best] - scores[experts[0]])));
+            total += weights[k];
         }
-        for (int k = 0; k < a.n_used && a.normalize; ++k) weights[k] /= kept;
+        const bool divides = a.normalize || a.gating == kSoftmaxOfChosen;
+        for (int k = 0; k < a.n_used; ++k) weights[k] = (divides ? weights[k] / total : weights[k]) * a.scale;
     }
 }
 
