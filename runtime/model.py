@@ -170,6 +170,18 @@ def open_model(
         ops = open_ops(backend, device, n_threads=n_threads)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
+    return open_with(ops, path, n_ctx=n_ctx, kv_type=kv_type, on_progress=on_progress)
+
+
+def open_with(
+    ops: Ops,
+    path: str | os.PathLike[str],
+    *,
+    n_ctx: int = 0,
+    kv_type: str = "f16",
+    on_progress: OnProgress | None = None,
+) -> Model:
+    """As ``open_model``, to compute with ``ops``."""
     checkpoint = open_checkpoint(path)
     meta = Metadata(checkpoint.metadata)
     trained = meta.count("context_length", high=1 << 31)

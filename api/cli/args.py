@@ -125,6 +125,15 @@ _CLIENT = ("OLLAMA_HOST", "GRISTMILL_API_KEY", "GRISTMILL_TLS_CA", "GRISTMILL_CO
 _MODEL = positional("model", metavar="MODEL")
 _PREFIX = positional("prefix", metavar="PREFIX", nargs="?", default="")
 
+_JSON = switch("--json", help="Print JSON")
+_READING = (
+    option("-c", "--ctx", metavar="N", default="512", type=int, help="Tokens of a window (default 512)"),
+    option("--chunks", metavar="N", default="0", type=int, help="Read only the first N windows"),
+    switch("--all", help="Let windows overlap, so that every token of the text is scored"),
+    option("--backend", metavar="NAME", default="auto", help="auto, cpu or reference (exact, slow)"),
+)
+_TEXT = positional("text", metavar="TEXT")
+
 COMMANDS = (
     Command(
         "serve",
@@ -201,6 +210,75 @@ COMMANDS = (
         "models:remove",
         (positional("models", metavar="MODEL", nargs="+"),),
         environment=_CLIENT,
+    ),
+    Command(
+        "perplexity",
+        "MODEL TEXT [flags]",
+        "Measure how well a model predicts the text in a file",
+        "perplexity:perplexity",
+        (_MODEL, _TEXT, *_READING, _JSON),
+        environment=("OLLAMA_MODELS",),
+    ),
+    Command(
+        "divergence",
+        "MODEL REFERENCE TEXT [flags]",
+        "Measure how far a model's predictions are from a reference's",
+        "divergence:divergence",
+        (
+            _MODEL,
+            positional("reference", metavar="REFERENCE"),
+            _TEXT,
+            *_READING,
+            option("--reference-backend", metavar="NAME", default="reference", help="Of the reference model"),
+            option("--plot", metavar="FILE", help="Save a plot (png, svg, pdf)"),
+            _JSON,
+        ),
+        environment=("OLLAMA_MODELS",),
+    ),
+    Command(
+        "imatrix",
+        "MODEL TEXT [flags]",
+        "Collect an importance matrix of a model from a text",
+        "imatrix:imatrix",
+        (
+            _MODEL,
+            _TEXT,
+            option("-o", "--output", metavar="FILE", default="imatrix.gguf", help="(default imatrix.gguf)"),
+            *_READING,
+            switch("--force", help="Overwrite the file"),
+        ),
+        environment=("OLLAMA_MODELS",),
+    ),
+    Command(
+        "inspect",
+        "FILE | MODEL [flags]",
+        "Show the tensors of a model file, and their errors against another",
+        "inspect:inspect",
+        (
+            positional("file", metavar="FILE"),
+            option("--reference", metavar="FILE", help="Show each tensor's error against this file's"),
+            option("--imatrix", metavar="FILE", help="Weigh the errors by an importance matrix"),
+            option("--tensor", metavar="REGEX", default="", help="Only tensors whose name matches"),
+            switch("--histogram", help="Show how the values are spread"),
+            option("--plot", metavar="FILE", help="Save a plot of the histograms (png, svg, pdf)"),
+            _JSON,
+        ),
+        environment=("OLLAMA_MODELS",),
+    ),
+    Command(
+        "formats",
+        "[MODEL TEXT] [flags]",
+        "List the weight formats, or measure what each costs a model on a text",
+        "formats:formats",
+        (
+            positional("model", metavar="MODEL", nargs="?", default=None),
+            positional("text", metavar="TEXT", nargs="?", default=None),
+            option("--formats", metavar="A,B", help="Only these"),
+            option("--imatrix", metavar="FILE", help="Encode with an importance matrix, where a format can"),
+            *_READING,
+            _JSON,
+        ),
+        environment=("OLLAMA_MODELS",),
     ),
     Command(
         "config",

@@ -23,7 +23,7 @@ class Format:
     ``decode_blocks``: uint8 (n_blocks, block_bytes) -> float32 (n_blocks, block_elems).
     ``encode_blocks``: float32 (n_blocks, block_elems), importance of the same shape or None -> uint8 blocks.
     Both run on any device that torch knows. ``ggml_id`` is the type number in a GGUF file, None where GGUF
-    does not know the format.
+    does not know the format. ``weighs``: whether the encoder takes an importance.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Format:
     block_bytes: int
     decode_blocks: BlockDecoder
     encode_blocks: BlockEncoder | None = None
+    weighs: bool = True
 
     @property
     def bits_per_weight(self) -> float:

@@ -119,9 +119,9 @@ def _refuse(importance: torch.Tensor | None) -> None:
 
 
 ROWS = (
-    Format("Q4_0", 2, BLOCK, 18, decode_q4_0, encode_q4_0),
-    Format("Q4_1", 3, BLOCK, 20, decode_q4_1, encode_q4_1),
-    Format("Q5_0", 6, BLOCK, 22, decode_q5_0, encode_q5_0),
-    Format("Q5_1", 7, BLOCK, 24, decode_q5_1, encode_q5_1),
-    Format("Q8_0", 8, BLOCK, 34, decode_q8_0, encode_q8_0),
+    Format("Q4_0", 2, BLOCK, 18, decode_q4_0, encode_q4_0, weighs=False),
+    Format("Q4_1", 3, BLOCK, 20, decode_q4_1, encode_q4_1, weighs=False),
+    Format("Q5_0", 6, BLOCK, 22, decode_q5_0, encode_q5_0, weighs=False),
+    Format("Q5_1", 7, BLOCK, 24, decode_q5_1, encode_q5_1, weighs=False),
+    Format("Q8_0", 8, BLOCK, 34, decode_q8_0, encode_q8_0, weighs=False),
 )
