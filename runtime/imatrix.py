@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from .errors import InvalidFile, cut
 
 if TYPE_CHECKING:
     import torch
+
+    from .checkpoint import Value
 
 __all__ = ["Importance", "read_importance", "write_importance"]
 
@@ -90,13 +92,14 @@ def _read_gguf(path: str | os.PathLike[str]) -> Importance:
                 counts[name] = _floats(checkpoint.tensor(name + _COUNTS), tensor).flatten()
                 if len(counts[name]) != len(sums[name]):
                     raise InvalidFile(f"invalid importance matrix: sums and counts of {cut(name)} do not fit")
-        return Importance(
-            sums,
-            counts,
-            tuple(str(text) for text in meta.get("imatrix.datasets") or ()),
-            int(meta.get("imatrix.chunk_count") or 0),
-            int(meta.get("imatrix.chunk_size") or 0),
-        )
+        datasets = meta.get("imatrix.datasets")
+        texts = tuple(str(text) for text in datasets) if isinstance(datasets, Sequence) else ()
+        return Importance(sums, counts, texts, _count(meta, "chunk_count"), _count(meta, "chunk_size"))
+
+
+def _count(meta: Mapping[str, Value], key: str) -> int:
+    value = meta.get(f"imatrix.{key}")
+    return value if isinstance(value, int) else 0
 
 
 def _floats(data: torch.Tensor, name: str) -> torch.Tensor:

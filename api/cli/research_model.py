@@ -40,7 +40,7 @@ def model_path(named: str) -> Path:
 
 def open_named(named: str, n_ctx: int, backend: str = "auto") -> Model:
     """Raises GristmillError."""
-    from gristmill.runtime import open_model
+    from gristmill.runtime.model import open_model
 
     return open_model(model_path(named), n_ctx=n_ctx, backend=backend)
 
