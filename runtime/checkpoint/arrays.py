@@ -51,6 +51,15 @@ class NumberArray(_Array[Number], Generic[Number]):
             data = swapped.tobytes()
         self.values = memoryview(data).cast(typecode)  # type: ignore[call-overload]
 
+    @property
+    def packed(self) -> bytes:
+        """The numbers as they stand in a file: little-endian, without gaps."""
+        if sys.byteorder == "big" and len(self.values) > 0 and self.values.format not in "bB?":
+            swapped = array(self.values.format, self.values.tobytes())
+            swapped.byteswap()
+            return swapped.tobytes()
+        return self.values.tobytes()
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -83,6 +92,11 @@ class StringArray(_Array[str]):
     def __init__(self, data: bytes, ends: Sequence[int]):
         self._data = data
         self._ends = ends
+
+    @property
+    def packed(self) -> bytes:
+        """The strings as they stand in a file, each behind its length."""
+        return self._data
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from gristmill.kernels.formats import Format
@@ -49,6 +50,8 @@ class Checkpoint(ABC):
     kind: str
     metadata: Mapping[str, Value]
     tensors: Mapping[str, TensorInfo]
+    # GGUF's type numbers of metadata that is a number or a bool, where a file says so: see gguf_values.
+    scalar_types: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def raw(self, name: str) -> memoryview:

@@ -31,11 +31,16 @@ _MIN_ALIGNMENT = 8  # the specification asks for a multiple of 8; kernels rely o
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """All of a GGUF file but its data. Holds no reference to the file; tensors are in the file's order."""
+    """All of a GGUF file but its data. Holds no reference to the file; tensors are in the file's order.
+
+    ``scalar_types``: the type number in the file of each key whose value is a number or a bool, for whoever writes
+    the metadata again.
+    """
 
     version: int
     metadata: Mapping[str, Value]
     tensors: Mapping[str, TensorInfo]
+    scalar_types: Mapping[str, int]
 
 
 def read_gguf_header(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> GgufHeader:
@@ -60,9 +65,9 @@ def parse_header(data: memoryview, limits: Limits = DEFAULT_LIMITS) -> GgufHeade
         raise malformed("version", f"{version} is not supported, only 2 and 3")
     n_tensors = check_tensor_count(cursor, limits)
     n_key_values = check_key_value_count(cursor, limits)
-    metadata = read_metadata(cursor, n_key_values, limits)
+    metadata, types = read_metadata(cursor, n_key_values, limits)
     tensors = read_tensors(cursor, n_tensors, _alignment(metadata, limits), limits)
-    return GgufHeader(version, MappingProxyType(metadata), MappingProxyType(tensors))
+    return GgufHeader(version, MappingProxyType(metadata), MappingProxyType(tensors), MappingProxyType(types))
 
 
 def _alignment(metadata: Mapping[str, Value], limits: Limits) -> int:
@@ -89,6 +94,7 @@ class GgufCheckpoint(Checkpoint):
             raise
         self.metadata = header.metadata
         self.tensors = header.tensors
+        self.scalar_types = header.scalar_types
 
     def raw(self, name: str) -> memoryview:
         info = self.tensors[name]

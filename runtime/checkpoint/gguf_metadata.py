@@ -15,13 +15,13 @@ from .arrays import NumberArray, StringArray
 from .base import Value
 from .limits import Limits
 
-__all__ = ["Cursor", "malformed", "read_metadata"]
+__all__ = ["SCALARS", "Cursor", "malformed", "read_metadata"]
 
 _U32, _U64 = Struct("<I"), Struct("<Q")
 _UINT32, _BOOL, _STRING, _ARRAY = 4, 7, 8, 9
 # Type number in the file: code of the struct module. The string and the array are apart.
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRUCTS = {number: Struct("<" + code) for number, code in _SCALARS.items()}
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRUCTS = {number: Struct("<" + code) for number, code in SCALARS.items()}
 _MIN_KEY_VALUE_BYTES = 8 + 1 + 4 + 1  # key length, key, type, value
 
 
@@ -83,13 +83,16 @@ class Cursor:
         return name
 
 
-def read_metadata(cursor: Cursor, n_key_values: int, limits: Limits) -> dict[str, Value]:
-    """``n_key_values`` keys with their values. Arrays come as ``NumberArray`` and ``StringArray``.
+def read_metadata(cursor: Cursor, n_key_values: int, limits: Limits) -> tuple[dict[str, Value], dict[str, int]]:
+    """``n_key_values`` keys with their values, and the type numbers of the scalars among them.
+
+    Arrays come as ``NumberArray`` and ``StringArray``, which know their types.
 
     Raises InvalidFile, naming the key: for a key that is empty, too long, unprintable or there twice, for an unknown
     type, a nested array, a bool other than 0 and 1, and for anything over a limit or past the end of the file.
     """
     metadata: dict[str, Value] = {}
+    scalar_types: dict[str, int] = {}
     for i in range(n_key_values):
         key = cursor.name(f"key {i}", limits.key_bytes)
         part = f"key {cut(key)}"
@@ -99,7 +102,9 @@ def read_metadata(cursor: Cursor, n_key_values: int, limits: Limits) -> dict[str
         if key == "general.alignment" and type_number != _UINT32:
             raise malformed(part, f"has type {type_number}, not uint32 ({_UINT32})")
         metadata[key] = _read_value(cursor, type_number, part, limits)
-    return metadata
+        if type_number in SCALARS:
+            scalar_types[key] = type_number
+    return metadata, scalar_types
 
 
 def check_key_value_count(cursor: Cursor, limits: Limits) -> int:
@@ -115,7 +120,7 @@ def _read_value(cursor: Cursor, type_number: int, part: str, limits: Limits) -> 
         return cursor.take(length, part).decode("utf-8", "replace")
     if type_number == _ARRAY:
         return _read_array(cursor, part, limits)
-    if type_number not in _SCALARS:
+    if type_number not in SCALARS:
         raise malformed(part, f"unknown value type {type_number}")
     layout = _STRUCTS[type_number]
     start = cursor.advance(layout.size, part)
@@ -133,14 +138,14 @@ def _read_array(cursor: Cursor, part: str, limits: Limits) -> Value:
         is_vocabulary = part == 'key "tokenizer.ggml.tokens"'
         n = cursor.count(part, limits.n_vocab if is_vocabulary else limits.n_array_elems, 8)
         return _read_strings(cursor, n, part, limits.token_bytes if is_vocabulary else limits.string_bytes)
-    if type_number not in _SCALARS:
+    if type_number not in SCALARS:
         raise malformed(part, f"unknown element type {type_number}")
     size = _STRUCTS[type_number].size
     n = cursor.count(part, limits.n_array_elems, size)
     data = cursor.take(n * size, part)
     if type_number == _BOOL and data.translate(None, b"\0\1"):
         raise malformed(part, "a bool is neither 0 nor 1")
-    return NumberArray(_SCALARS[type_number], data)
+    return NumberArray(SCALARS[type_number], data)
 
 
 def _read_strings(cursor: Cursor, n: int, part: str, max_bytes: int) -> StringArray:
