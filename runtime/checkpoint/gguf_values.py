@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from struct import Struct, pack
-from struct import error as StructError
+from struct import error as struct_error
 
 from ..errors import UnsupportedModel, cut
 from .arrays import NumberArray, StringArray
@@ -67,7 +67,7 @@ def packed_key_value(key: str, value: Value, scalar_types: Mapping[str, int]) ->
     """
     try:
         return packed_string(key) + _packed_value(key, value, scalar_types.get(key))
-    except (StructError, OverflowError, TypeError, ValueError):
+    except (struct_error, OverflowError, TypeError, ValueError):
         raise UnsupportedModel(f"key {cut(key)}: GGUF has no type for the value {cut(value)}") from None
 
 
@@ -137,6 +137,6 @@ def _fits(value: object, number: int) -> bool:
         return code in "fd"
     try:
         _STRUCTS[number].pack(value)
-    except (StructError, OverflowError):
+    except (struct_error, OverflowError):
         return False
     return True

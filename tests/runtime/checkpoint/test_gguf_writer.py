@@ -167,5 +167,5 @@ def test_what_gguf_cannot_hold_is_refused_before_anything_is_written(metadata, r
 
 @pytest.mark.parametrize("pieces", [[], [b"abc"], [b"abcd", b"e"]])
 def test_a_tensor_of_another_size_than_planned_is_an_error(pieces):
-    with pytest.raises(ValueError, match='tensor "x": .* bytes or more came, 4 are planned'):
+    with pytest.raises(ValueError, match=r'tensor "x": .* bytes or more came, 4 are planned'):
         written({}, [TensorPlan("x", FORMATS["F32"], (1,))], lambda plan: pieces)
