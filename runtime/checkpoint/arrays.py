@@ -58,7 +58,8 @@ class NumberArray(_Array[Number], Generic[Number]):
             swapped = array(self.values.format, self.values.tobytes())
             swapped.byteswap()
             return swapped.tobytes()
-        return self.values.tobytes()
+        raw: bytes = self.values.tobytes()
+        return raw
 
     def __len__(self) -> int:
         return len(self.values)

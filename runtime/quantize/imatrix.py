@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.kernels import FORMATS
 from gristmill.kernels.lazy import torch
 
+from ..checkpoint.base import Value
 from ..checkpoint.gguf import GgufCheckpoint
 from ..checkpoint.gguf_writer import Sink, TensorPlan, write_gguf
 from ..checkpoint.mapped import MappedFile
@@ -100,7 +101,7 @@ def write_imatrix(file: Sink, matrix: ImportanceMatrix) -> int:
 
     Raises UnsupportedModel for a name that is too long for GGUF.
     """
-    metadata = {
+    metadata: dict[str, Value] = {
         "general.type": "imatrix",
         "imatrix.datasets": list(matrix.datasets),
         "imatrix.chunk_count": matrix.n_chunks,
