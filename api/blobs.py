@@ -11,6 +11,7 @@ from .errors import BodyTimeout
 from .service import SERVICE
 from .store.blobs import BlobWriter
 from .store.digests import parse_digest
+from .store_id import STORE_HEADER
 
 CHUNK_BYTES = 4 << 20
 IDLE_S = 60.0
@@ -20,7 +21,8 @@ async def head_blob(request: web.Request) -> web.Response:
     """200 when the blob is there, else 404."""
     digest = parse_digest(request.match_info["digest"])
     found = await asyncio.to_thread(request.app[SERVICE].store.has_blob, digest)
-    return web.Response(status=200 if found else 404)
+    store_id = await asyncio.to_thread(request.app[SERVICE].store.identity)
+    return web.Response(status=200 if found else 404, headers={STORE_HEADER: store_id})
 
 
 async def post_blob(request: web.Request) -> web.Response:

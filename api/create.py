@@ -1,22 +1,25 @@
-"""Making a model: out of another one, or out of uploaded GGUF files. What ``/api/create`` does behind its checks.
+"""Making a model: out of another one, or out of uploaded files. What ``/api/create`` does behind its checks.
 
-Everything is validated before anything is written, blobs before the manifest that names them. Knows no HTTP.
+Everything is validated before anything is published, blobs before the manifest that names them. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gristmill.runtime.errors import InvalidFile, InvalidRequest, UnsupportedModel, cut
+from gristmill.runtime.errors import InvalidRequest, UnsupportedModel
 
+from .create_adapter import check_adapter
+from .create_files import Line, adapter_layer, model_layers
+from .create_quantize import quantized
 from .create_recipe import Recipe, read_recipe
-from .store import Config, Digest, Layer, MediaType, Store
+from .store import Config, Layer, MediaType, Store
 from .store.assemble import add_layer, config_from_facts, publish
 
 if TYPE_CHECKING:
@@ -24,36 +27,47 @@ if TYPE_CHECKING:
 
 __all__ = ["create_model", "create_steps"]
 
-_MAGIC = b"GGUF"
+Steps = Generator[Line, None, None]
+# Renderers and parsers that models of these architectures need (Ollama, server/create.go).
+_BUILT_IN = {
+    "gemma4": ("gemma4", "gemma4"),
+    "laguna": ("laguna", "laguna"),
+    "nemotron_h": ("nemotron-3-nano", "nemotron-3-nano"),
+    "nemotron_h_moe": ("nemotron-3-nano", "nemotron-3-nano"),
+    "nemotron_h_omni": ("nemotron-3-nano", "nemotron-3-nano"),
+}
+_STOP = {"gemma4": ["<turn|>"]}
 
 
-async def create_model(store: Store, request: CreateRequest) -> AsyncGenerator[dict[str, Any], None]:
+async def create_model(store: Store, request: CreateRequest) -> AsyncGenerator[Line, None]:
     """Yields progress objects, at last ``{"status": "success"}``. The work is done in threads.
 
     Raises InvalidRequest for a bad request or file, ModelNotFound for an unknown ``from``, StoreError.
     """
     steps = create_steps(store, read_recipe(request))
     try:
-        while (status := await asyncio.to_thread(next, steps, None)) is not None:
-            yield {"status": status}
+        while (line := await asyncio.to_thread(next, steps, None)) is not None:
+            yield line
     finally:
         with suppress(ValueError):  # a step still at work in its thread: the generator closes when that ends
             steps.close()
 
 
-def create_steps(store: Store, recipe: Recipe) -> Generator[str, None, None]:
+def create_steps(store: Store, recipe: Recipe) -> Steps:
     """The same, in this thread: yields what is about to happen."""
     with store.lease():
         base = _take_over(store, recipe.base) if recipe.base else (yield from _import(store, recipe))
-        if recipe.drafts:
-            yield "parsing GGUF"
-            _replace_draft(store, base, recipe)
+        yield from _replace(store, base, MediaType.DRAFT, recipe)
+        yield from _replace(store, base, MediaType.ADAPTER, recipe)
+        for kind, file_type in ((MediaType.MODEL, recipe.quantize), (MediaType.DRAFT, recipe.draft_quantize)):
+            if file_type:
+                base.layers = yield from quantized(store, base.layers, kind, file_type)
         layers, lines = _add_layers(store, base, recipe)
         yield from lines
-        yield "writing manifest"
-        replaced = publish(store, recipe.name, _config(base.config, recipe), layers)
+        yield {"status": "writing manifest"}
+        replaced = publish(store, recipe.name, _config(store, base, recipe), layers)
     store.remove_unused(replaced)
-    yield "success"
+    yield {"status": "success"}
 
 
 @dataclass
@@ -63,6 +77,10 @@ class _Base:
     config: Config
     layers: list[Layer]
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Layer | None:
+        return next((layer for layer in self.layers if layer.media_type == MediaType.MODEL), None)
 
 
 def _take_over(store: Store, name: str) -> _Base:
@@ -79,95 +97,72 @@ def _take_over(store: Store, name: str) -> _Base:
     return _Base(model.config, layers, model.params)
 
 
-def _import(store: Store, recipe: Recipe) -> Generator[str, None, _Base]:
-    """Layers of the uploaded files, each checked as a whole, and the config that follows from the weights."""
-    _check_uploaded(store, "files", recipe.files)
-    _check_kind(store, recipe)
-    layers = []
-    for label, digest in recipe.files.items():
-        yield "parsing GGUF"
-        layers.append(_file_layer(store, label, digest))
-    weights = [layer for layer in layers if layer.media_type == MediaType.MODEL]
-    if len(weights) != 1:
-        raise InvalidRequest(f"files: {len(weights)} of them are models, it must be one")
-    return _Base(config_from_facts(store.facts(weights[0].digest)), layers)
+def _import(store: Store, recipe: Recipe) -> Generator[Line, None, _Base]:
+    """Layers of the uploaded files, each checked as a whole."""
+    layers = yield from model_layers(store, "files", recipe.files)
+    n_models = sum(layer.media_type == MediaType.MODEL for layer in layers)
+    if n_models != 1:
+        raise InvalidRequest(f"files: {n_models} of them are models, it must be one")
+    base = _Base(Config(model_format="gguf"), layers)
+    assert base.weights is not None
+    family = store.facts(base.weights.digest).family
+    renderer, parser = _BUILT_IN.get(family, ("", ""))
+    base.config = msgspec.structs.replace(base.config, renderer=renderer, parser=parser)
+    if family in _STOP and "stop" not in recipe.parameters:
+        base.parameters["stop"] = _STOP[family]
+    for layer in layers:
+        if layer.media_type == MediaType.ADAPTER:
+            check_adapter(store, layer, base.weights)
+    return base
 
 
-def _replace_draft(store: Store, base: _Base, recipe: Recipe) -> None:
-    """The recipe's draft model instead of the base's, if that has one."""
-    _check_uploaded(store, "draft_files", recipe.drafts)
-    for label, digest in recipe.drafts.items():
-        if not _is_gguf(store, digest):
-            raise InvalidRequest("draft_files: supplied file was not in GGUF format")
-        layer = _file_layer(store, label, digest)
-        if layer.media_type != MediaType.MODEL:
-            raise InvalidRequest(f"draft_files: {cut(label)} is not a model")
-        base.layers = [other for other in base.layers if other.media_type != MediaType.DRAFT]
-        base.layers.append(Layer(MediaType.DRAFT, digest, layer.size))
+def _replace(store: Store, base: _Base, kind: str, recipe: Recipe) -> Steps:
+    """The recipe's draft model or adapter instead of the base's, if it has one."""
+    files = recipe.drafts if kind == MediaType.DRAFT else recipe.adapters
+    if not files:
+        return
+    if kind == MediaType.DRAFT:
+        found = yield from model_layers(store, "draft_files", files)
+        if [layer.media_type for layer in found] != [MediaType.MODEL]:
+            raise InvalidRequest("draft_files: they are not one model")
+    else:
+        found = yield from adapter_layer(store, files, base.weights)
+        assert base.weights is not None
+        check_adapter(store, found[0], base.weights)
+    base.layers = [layer for layer in base.layers if layer.media_type != kind]
+    base.layers += [Layer(kind, layer.digest, layer.size) for layer in found]
 
 
-def _check_uploaded(store: Store, field: str, files: Mapping[str, Digest]) -> None:
-    for label, digest in files.items():
-        if not store.has_blob(digest):
-            raise InvalidRequest(f"{field}: blob {digest} of {cut(label)} is not there; upload it first")
-
-
-def _check_kind(store: Store, recipe: Recipe) -> None:
-    if any(label.endswith(".safetensors") for label in recipe.files):
-        raise InvalidRequest("files: safetensors sources are not supported in this version; convert them to GGUF first")
-    are_gguf = [_is_gguf(store, digest) for digest in recipe.files.values()]
-    if not any(are_gguf) and not any(label.endswith(".gguf") for label in recipe.files):
-        raise InvalidRequest("unknown type")
-    if not all(are_gguf):
-        raise InvalidRequest("supplied file was not in GGUF format")
-
-
-def _is_gguf(store: Store, digest: Digest) -> bool:
-    with open(store.blob_path(digest), "rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
-
-
-def _file_layer(store: Store, label: str, digest: Digest) -> Layer:
-    from gristmill.runtime.checkpoint import open_checkpoint
-
-    try:
-        with open_checkpoint(store.blob_path(digest)) as checkpoint:
-            metadata = checkpoint.metadata
-    except (InvalidFile, UnsupportedModel) as error:
-        raise InvalidRequest(f"{error}") from None
-    kind = metadata.get("general.type")
-    architecture = metadata.get("general.architecture")
-    if kind == "adapter":
-        raise InvalidRequest(f"files: {cut(label)} is an adapter; adapters are not supported in this version")
-    is_projector = kind in ("projector", "mmproj") or architecture == "clip"
-    is_projector |= f"{architecture}.vision.block_count" in metadata and f"{architecture}.block_count" not in metadata
-    kind = MediaType.PROJECTOR if is_projector else MediaType.MODEL
-    return Layer(kind, digest, store.blob_path(digest).stat().st_size)
-
-
-def _add_layers(store: Store, base: _Base, recipe: Recipe) -> tuple[list[Layer], list[str]]:
+def _add_layers(store: Store, base: _Base, recipe: Recipe) -> tuple[list[Layer], list[Line]]:
     """All layers of the new model, and a line on each: texts replace those of the base, licenses are added."""
     texts: list[tuple[str, bytes]] = []
     if recipe.template:
         texts.append((MediaType.TEMPLATE, recipe.template.encode()))
     if recipe.system:
         texts.append((MediaType.SYSTEM, recipe.system.encode()))
-    if recipe.parameters:
+    if recipe.parameters or (base.parameters and not recipe.base):
         texts.append((MediaType.PARAMS, msgspec.json.encode({**base.parameters, **recipe.parameters})))
     if recipe.messages:
         texts.append((MediaType.MESSAGES, msgspec.json.encode(recipe.messages)))
     replaced = {media_type for media_type, _ in texts}
     texts += [(MediaType.LICENSE, text.encode()) for text in recipe.licenses]
     layers = [layer for layer in base.layers if layer.media_type not in replaced]
-    lines = [f"using existing layer {layer.digest}" for layer in layers]
+    lines: list[Line] = [{"status": f"using existing layer {layer.digest}"} for layer in layers]
     for media_type, data in texts:
         layer, is_new = add_layer(store, media_type, data)
         if any((layer.media_type, layer.digest) == (other.media_type, other.digest) for other in layers):
             continue
         layers.append(layer)
-        lines.append(f"{'creating new' if is_new else 'using existing'} layer {layer.digest}")
+        lines.append({"status": f"{'creating new' if is_new else 'using existing'} layer {layer.digest}"})
     return layers, lines
 
 
-def _config(base: Config, recipe: Recipe) -> Config:
-    return msgspec.structs.replace(base, remote_host="", remote_model="", draft=None, **recipe.config)
+def _config(store: Store, base: _Base, recipe: Recipe) -> Config:
+    """What was taken over, or where the weights are new what they say; and what the request says."""
+    config = base.config
+    if not recipe.base or recipe.quantize:
+        assert base.weights is not None
+        facts = config_from_facts(store.facts(base.weights.digest))
+        known = {name: getattr(facts, name) for name in ("model_family", "model_families", "model_type", "file_type")}
+        config = msgspec.structs.replace(config, model_format="gguf", **known)
+    return msgspec.structs.replace(config, remote_host="", remote_model="", draft=None, **recipe.config)

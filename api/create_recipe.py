@@ -11,6 +11,7 @@ import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
+from .create_quantize import check_file_type
 from .store.digests import Digest, parse_digest
 from .store.names import Name
 from .store.parameters import check_parameters
@@ -23,7 +24,7 @@ __all__ = ["Recipe", "read_recipe"]
 
 MAX_FILES = 4096
 _ROLES = ("system", "user", "assistant", "tool")
-_UNSUPPORTED = ("adapters", "quantize", "quantization", "draft_quantize", "remote_host")
+_UNSUPPORTED = ("remote_host",)
 _INFO_TEXTS = {
     "model_family": "model_family",
     "base_name": "base_name",
@@ -37,13 +38,17 @@ _INFO_COUNTS = ("context_length", "embedding_length")
 class Recipe:
     """What to make. Either ``base``, a model's name, or ``files`` (label -> blob, sorted); ``config`` are overrides.
 
-    ``drafts`` holds at most one file, of a draft model.
+    ``drafts`` are the files of a draft model, ``adapters`` those of an adapter. ``quantize`` and ``draft_quantize``
+    are names of mixes of formats, or empty.
     """
 
     name: Name
     base: str
     files: Mapping[str, Digest]
     drafts: Mapping[str, Digest]
+    adapters: Mapping[str, Digest]
+    quantize: str
+    draft_quantize: str
     template: str
     system: str
     licenses: tuple[str, ...]
@@ -62,8 +67,9 @@ def read_recipe(request: CreateRequest) -> Recipe:
             raise InvalidRequest(f"{field}: not supported in this version")
     if not request.from_ and not request.files:
         raise InvalidRequest("neither 'from' or 'files' was specified")
-    if len(request.draft_files) > 1:
-        raise InvalidRequest(f"draft_files: {len(request.draft_files)} files; a draft model is one GGUF file")
+    if request.draft_quantize and not request.draft_files:
+        raise InvalidRequest("--draft-quantize requires a DRAFT model")
+    asked = request.quantize or request.quantization
     if request.from_:
         Name.parse(request.from_)
     licenses = [request.license] if isinstance(request.license, str) else request.license
@@ -71,7 +77,10 @@ def read_recipe(request: CreateRequest) -> Recipe:
         name=name,
         base=request.from_,
         files={label: parse_digest(digest) for label, digest in sorted(request.files.items())},
-        drafts={label: parse_digest(digest) for label, digest in request.draft_files.items()},
+        drafts={label: parse_digest(digest) for label, digest in sorted(request.draft_files.items())},
+        adapters={label: parse_digest(digest) for label, digest in sorted(request.adapters.items())},
+        quantize=check_file_type(asked) if asked else "",
+        draft_quantize=check_file_type(request.draft_quantize) if request.draft_quantize else "",
         template=request.template,
         system=request.system,
         licenses=tuple(text for text in licenses if text),

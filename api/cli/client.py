@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gristmill.runtime.errors import GristmillError, cut
 
 from ..settings import Settings
+from ..store_id import STORE_HEADER
 from .address import Address, read_settings
 
 if TYPE_CHECKING:
@@ -45,17 +46,20 @@ class ServerError(GristmillError):
 class Client:
     """Talks to the server at one address, one connection per request.
 
+    ``models`` is the folder of our own settings; ``store_id`` which folder the server said that it has blobs in.
     All methods raise NoServer, ForeignServer, ServerError, or GristmillError when the connection breaks.
     """
 
-    def __init__(self, address: Address, *, key: str = "", tls_ca: Path | None = None) -> None:
-        self.address = address
+    def __init__(
+        self, address: Address, *, key: str = "", tls_ca: Path | None = None, models: Path | None = None
+    ) -> None:
+        self.address, self.models, self.store_id = address, models, ""
         self._key, self._tls_ca = key, tls_ca
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """A client of the configured server. Raises GristmillError for an address that is none."""
-        return cls(Address.of(settings), key=settings.api_key, tls_ca=settings.tls_ca)
+        return cls(Address.of(settings), key=settings.api_key, tls_ca=settings.tls_ca, models=settings.models)
 
     def is_running(self) -> bool:
         """Whether a server answers. Raises ForeignServer when some other program does."""
@@ -99,8 +103,9 @@ class Client:
                 yield item
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the server's store holds the blob ``sha256:<hex>``."""
+        """Whether the server's store holds the blob ``sha256:<hex>``. Sets ``store_id``."""
         with self._exchange("HEAD", f"/api/blobs/{digest}", timeout_s=_QUICK_TIMEOUT_S) as response:
+            self.store_id = response.headers.get(STORE_HEADER, "")
             return response.status == 200
 
     def upload_blob(self, digest: str, blocks: Iterable[bytes], n_bytes: int) -> None:

@@ -73,9 +73,9 @@ def _listed(row: Format) -> dict[str, Any]:
 
 
 def _measure(arguments: Namespace, chosen: list[Format]) -> list[dict[str, Any]]:
-    from gristmill.runtime.imatrix import read_importance
+    from gristmill.runtime.quantize.imatrix import read_imatrix
 
-    importance = read_importance(Path(arguments.imatrix)) if arguments.imatrix else None
+    importance = read_imatrix(Path(arguments.imatrix)) if arguments.imatrix else None
     reference = open_named(arguments.model, arguments.ctx, "reference")
     windows = windows_of(reference, arguments)
     with Progress(keep=False) as progress:

@@ -16,9 +16,9 @@ from .research_model import model_path, on_window, windows_of
 def imatrix(arguments: Namespace) -> int:
     """Raises GristmillError, OSError."""
     from gristmill.kernels.ops import open_ops
-    from gristmill.runtime.imatrix import write_importance
     from gristmill.runtime.measure.importance import collect_importance, listening_ops
     from gristmill.runtime.model import open_with
+    from gristmill.runtime.quantize.imatrix import write_imatrix
 
     target = Path(arguments.output).expanduser()
     if target.exists() and not arguments.force:
@@ -32,9 +32,10 @@ def imatrix(arguments: Namespace) -> int:
         )
     temporary = target.with_name(f"{target.name}.part")
     try:
-        write_importance(temporary, found)
+        with temporary.open("wb") as file:
+            write_imatrix(file, found)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    sys.stdout.write(f"{len(found.sums)} matrices over {found.n_chunks} windows of {found.chunk_size} tokens\n")
+    sys.stdout.write(f"{len(found.entries)} matrices over {found.n_chunks} windows of {found.chunk_size} tokens\n")
     return 0

@@ -59,10 +59,10 @@ def _add_histograms(checkpoint: Checkpoint, details: list[dict[str, Any]]) -> No
 
 def _add_errors(checkpoint: Checkpoint, details: list[dict[str, Any]], arguments: Namespace) -> None:
     from gristmill.runtime.checkpoint import open_checkpoint
-    from gristmill.runtime.imatrix import read_importance
     from gristmill.runtime.measure import compare_tensors
+    from gristmill.runtime.quantize.imatrix import read_imatrix
 
-    importance = read_importance(Path(arguments.imatrix)) if arguments.imatrix else None
+    importance = read_imatrix(Path(arguments.imatrix)) if arguments.imatrix else None
     with open_checkpoint(model_path(arguments.reference)) as reference:
         for row in details:
             row["error"] = asdict(compare_tensors(checkpoint, reference, row["name"], importance))

@@ -18,7 +18,7 @@ from gristmill.runtime.errors import InvalidRequest
 
 from .digests import Digest, digest_of, parse_digest
 from .errors import store_errors
-from .files import PendingFile, make_folders, read_regular
+from .files import PendingFile, make_folders, read_regular, sync_folder
 
 __all__ = ["BlobFolder", "BlobWriter"]
 
@@ -125,6 +125,25 @@ class BlobFolder:
                 writer.write(chunk)
             writer.commit(digest)
         return True
+
+    def adopt(self, path: Path) -> Digest:
+        """Move a file that nobody writes to any more, in a folder of this store, to the name of its content.
+
+        Raises StoreError.
+        """
+        with store_errors("write to the model store"):
+            with open(path, "rb") as file:
+                digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            make_folders(self.path)
+            if self.size(digest) == path.stat().st_size:
+                self.touch(digest)
+                path.unlink()
+            else:
+                os.rename(path, self.file(digest))
+                sync_folder(self.path)
+        return digest
 
     def touch(self, digest: Digest) -> None:
         """Make a blob young again, so that no prune takes it from whoever is about to refer to it."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
+from ..store_id import store_id
 from .blobs import BlobFolder, BlobWriter
 from .digests import Digest, digest_of
 from .errors import CorruptManifest, ModelNotFound, StoreError, store_errors
@@ -127,6 +128,10 @@ class Store:
         """``name`` in the spelling under which it is stored, or would be."""
         return self._manifests.resolve(name)
 
+    def identity(self) -> str:
+        """See ``store_id``."""
+        return store_id(self.root)
+
     # --- blobs ---
 
     def blob_path(self, digest: Digest) -> Path:
@@ -138,6 +143,10 @@ class Store:
             return False
         self.blobs.touch(digest)
         return True
+
+    def adopt_blob(self, path: Path) -> Digest:
+        """Make a whole, synced file of ``scratch`` a blob: it is moved, not copied. Raises StoreError."""
+        return self.blobs.adopt(path)
 
     def facts(self, digest: Digest) -> ModelFacts:
         """What a GGUF blob says of itself. Raises ModelError."""

@@ -59,7 +59,8 @@ class Format:
         return self.decode_blocks(blocks).reshape(shape)
 
     def encode(self, x: torch.Tensor, imatrix: torch.Tensor | None = None) -> torch.Tensor:
-        """float32 (..., row_elems) -> uint8 (..., row_bytes); ``imatrix`` (row_elems,) weighs the columns.
+        """float32 (..., row_elems) -> uint8 (..., row_bytes); ``imatrix`` (row_elems,) weighs the columns,
+        where the encoder takes it.
 
         Raises ValueError for a partial block and for a format that has no encoder.
         """
@@ -68,6 +69,6 @@ class Format:
         row_bytes = self.row_bytes(x.shape[-1])
         if not x.numel():
             return x.new_zeros((*x.shape[:-1], row_bytes), dtype=torch.uint8)
-        importance = None if imatrix is None else imatrix.expand(x.shape).reshape(-1, self.block_elems)
+        importance = imatrix.expand(x.shape).reshape(-1, self.block_elems) if imatrix is not None and self.weighs else None
         blocks = self.encode_blocks(x.reshape(-1, self.block_elems), importance)
         return blocks.reshape(*x.shape[:-1], row_bytes)

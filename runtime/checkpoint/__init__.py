@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from .base import Checkpoint, TensorInfo, Value
 from .gguf import GgufCheckpoint, GgufHeader, read_gguf_header
 from .limits import DEFAULT_LIMITS, Limits
+from .split import SplitCheckpoint, part_names
 
 __all__ = [
     "Checkpoint",
@@ -25,7 +26,8 @@ __all__ = [
 
 
 def open_checkpoint(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
-    """Open a GGUF file, known by its content, or a folder with safetensors files.
+    """Open a GGUF file, known by its content, or a folder with safetensors files. One part of a model that is split
+    into several files, by its name, opens all of them.
 
     Raises InvalidFile for a malformed file, naming the part; UnsupportedModel for what is not supported.
     """
@@ -33,6 +35,8 @@ def open_checkpoint(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LI
         from .safetensors_folder import SafetensorsCheckpoint
 
         return SafetensorsCheckpoint(path, limits=limits)
+    if part_names(os.path.basename(path)):
+        return SplitCheckpoint(path, limits=limits)
     return GgufCheckpoint(path, limits=limits)
 
 

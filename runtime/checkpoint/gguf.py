@@ -80,15 +80,18 @@ def _alignment(metadata: Mapping[str, Value], limits: Limits) -> int:
 
 
 class GgufCheckpoint(Checkpoint):
-    """A GGUF file. Raises InvalidFile if it is malformed, UnsupportedModel if it is one part of several."""
+    """A GGUF file. Raises InvalidFile if it is malformed, UnsupportedModel if it is one part of several and not read
+    as such (``split``).
+    """
 
     kind = "gguf"
 
-    def __init__(self, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS):
+    def __init__(self, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, split: bool = False):
         self._file = MappedFile(path)
         try:
             header = parse_header(self._file.data, limits)
-            _refuse_split(header.metadata)
+            if not split:
+                _refuse_split(header.metadata)
         except BaseException:
             self._file.close()
             raise
@@ -116,6 +119,6 @@ def _refuse_split(metadata: Mapping[str, Value]) -> None:
     n_parts = metadata.get("split.count", 0)
     if n_parts not in (0, 1):
         raise UnsupportedModel(
-            f'key "split.count": the file is one of {cut(n_parts)} parts; join them into one file first '
-            "(llama-gguf-split --merge)"
+            f'key "split.count": the file is one of {cut(n_parts)} parts, and its name does not say which: '
+            "they must be named NAME-00001-of-00003.gguf and so on, in one folder"
         )

@@ -16,7 +16,7 @@ from gristmill.kernels.dispatch import Backend, Graph, Weight
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.reference import Call
 
-from ..imatrix import Importance
+from ..quantize.imatrix import Importance, ImportanceMatrix
 from .windows import Window, window_logits
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def collect_importance(
     *,
     dataset: str = "",
     on_window: Callable[[int], None] = lambda n: None,
-) -> Importance:
+) -> ImportanceMatrix:
     """``model`` reads the windows, whole; it was opened with ``listening_ops``. ``dataset``: where the text is from.
 
     The output head is left out, as llama.cpp does: it is seldom quantized far, and its inputs are like no other's.
@@ -117,9 +117,8 @@ def collect_importance(
         on_window(n_chunks)
     head = ("output.weight", "token_embd.weight")
     kept = [name for name in listener.sums if name not in head]
-    return Importance(
-        sums={name: listener.sums[name].float() for name in kept},
-        counts={name: listener.counts[name] for name in kept},
+    return ImportanceMatrix(
+        entries={name: Importance(listener.sums[name].float(), listener.counts[name]) for name in kept},
         datasets=(dataset,) if dataset else (),
         n_chunks=n_chunks,
         chunk_size=size,

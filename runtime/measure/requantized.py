@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gristmill.kernels.formats import Format
 
-    from ..imatrix import Importance
+    from ..quantize.imatrix import ImportanceMatrix
 
 __all__ = ["Requantizing", "requantizing_ops"]
 
@@ -28,7 +28,7 @@ class Requantizing:
     seconds it took.
     """
 
-    def __init__(self, backend: Backend, format: Format, importance: Importance | None = None):
+    def __init__(self, backend: Backend, format: Format, importance: ImportanceMatrix | None = None):
         self._backend, self._format, self._importance = backend, format, importance
         self.name, self.own_threads = backend.name, backend.own_threads
         self.kernels: Mapping[tuple[str, str], Callable[..., Any]] = backend.kernels
@@ -40,7 +40,9 @@ class Requantizing:
             self.n_kept += tensor.n_bytes // tensor.format.block_bytes * tensor.format.block_elems
             return self._backend.prepare(name, tensor, device)
         exact = tensor.dequantize()
-        importance = None if self._importance is None else self._importance.of(name)
+        importance = None if self._importance is None else self._importance.of(
+            name, tensor.shape[0] if len(tensor.shape) == 3 else 1, tensor.shape[-1]
+        )
         started = time.perf_counter()
         encoded = QTensor(self._encode(exact, importance), self._format)
         self.encode_s += time.perf_counter() - started
@@ -59,7 +61,7 @@ class Requantizing:
         return self._backend.capture(function)
 
 
-def requantizing_ops(ops: Ops, format: Format, importance: Importance | None = None) -> tuple[Ops, Requantizing]:
+def requantizing_ops(ops: Ops, format: Format, importance: ImportanceMatrix | None = None) -> tuple[Ops, Requantizing]:
     """Operators for a model that is yet to be opened with ``open_with``. Raises ValueError where nothing encodes it."""
     if format.encode_blocks is None:
         raise ValueError(f"format {format.name} has no encoder")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..checkpoint import Checkpoint
-    from ..imatrix import Importance
+    from ..quantize.imatrix import ImportanceMatrix
 
 __all__ = ["TensorError", "TensorRow", "compare_tensors", "histogram", "tensor_rows"]
 
@@ -58,7 +58,7 @@ class TensorError:
 
 
 def compare_tensors(
-    checkpoint: Checkpoint, reference: Checkpoint, name: str, importance: Importance | None = None
+    checkpoint: Checkpoint, reference: Checkpoint, name: str, importance: ImportanceMatrix | None = None
 ) -> TensorError:
     """Raises InvalidRequest where the reference has no such tensor, or one of another shape."""
     if name not in reference.tensors:
@@ -66,7 +66,8 @@ def compare_tensors(
     shapes = checkpoint.tensors[name].shape, reference.tensors[name].shape
     if shapes[0] != shapes[1]:
         raise InvalidRequest(f"tensor {cut(name)}: the shape is {shapes[0]} here and {shapes[1]} in the reference file")
-    weights = None if importance is None else importance.of(name)
+    n_experts = shapes[0][0] if len(shapes[0]) == 3 else 1
+    weights = None if importance is None else importance.of(name, n_experts, shapes[0][-1])
     error = squares = mine = product = weighted = total_weight = 0.0
     largest, row = 0.0, 0
     for x, y in zip(_decoded(checkpoint, name), _decoded(reference, name), strict=True):

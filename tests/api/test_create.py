@@ -15,6 +15,7 @@ from gristmill.api.schema import CreateRequest
 from gristmill.api.store import MediaType, ModelNotFound, Store, StoreError
 from gristmill.api.store.digests import parse_digest
 from gristmill.runtime.errors import InvalidRequest
+from gristmill.runtime.quantize.file_types import FILE_TYPES
 
 
 @pytest.fixture
@@ -146,6 +147,8 @@ async def test_info_text_null_is_not_given(store, weights):
 
 
 ZEROS = "sha256:" + "0" * 64
+OLLAMAS = ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0")
+MORE = ", ".join(name for name in FILE_TYPES if name not in OLLAMAS)
 REFUSED = [
     ({"model": ""}, "invalid model name"),
     ({"model": "../x"}, "invalid model name"),
@@ -156,7 +159,6 @@ REFUSED = [
     ({"files": {"a.gguf": "sha256:1"}}, "invalid digest format"),
     ({"adapters": {"a.gguf": ""}}, "invalid digest format"),
     ({"files": {"a.gguf": ZEROS}}, f'files: blob {ZEROS} of "a.gguf" is not there; upload it first'),
-    ({"from": "x", "draft_files": {"a": ZEROS, "b": ZEROS}}, "draft_files: 2 files; a draft model is one GGUF file"),
     (
         {"from": "llama3:8b", "draft_files": {"a.gguf": ZEROS}},
         f'draft_files: blob {ZEROS} of "a.gguf" is not there; upload it first',
@@ -181,15 +183,19 @@ REFUSED = [
         'info field "context_length" must be a non-negative integer',
     ),
     ({"from": "llama3:8b", "info": {"capabilities": "x"}}, 'info field "capabilities" must be an array of strings'),
+    ({"from": "llama3:8b", "remote_host": "https://ollama.com"}, "remote_host: not supported in this version"),
+    ({"from": "llama3:8b", "draft_quantize": "Q8_0"}, "--draft-quantize requires a DRAFT model"),
     *(
-        ({"from": "llama3:8b", name: value}, f"{name}: not supported in this version")
-        for name, value in {
-            "adapters": {"a.gguf": ZEROS},
-            "quantize": "Q4_K_M",
-            "quantization": "Q8_0",
-            "draft_quantize": "Q8_0",
-            "remote_host": "https://ollama.com",
-        }.items()
+        (
+            {"from": "llama3:8b", name: value},
+            f"unsupported quantization type {value.upper()} - supported types are {', '.join(OLLAMAS)}; also {MORE}",
+        )
+        for name, value in {"quantize": "q9_k", "quantization": "int4"}.items()
+    ),
+    ({"from": "llama3:8b", "quantize": "q8_0"}, "quantization is only supported for F16, BF16 and F32 models"),
+    (
+        {"from": "llama3:8b", "adapters": {"a.gguf": ZEROS}},
+        f'adapters: blob {ZEROS} of "a.gguf" is not there; upload it first',
     ),
     *(
         ({field: {path: ZEROS}}, "file path must be relative")
@@ -227,7 +233,7 @@ async def test_a_draft_model_is_a_layer_of_its_own_and_a_new_one_replaces_it(sto
     [
         (b"PK", "draft_files: supplied file was not in GGUF format"),
         (b"GGUF", "invalid gguf: version: the file ends inside it"),
-        (tiny_gguf(architecture="clip"), 'draft_files: "d.gguf" is not a model'),
+        (tiny_gguf(architecture="clip"), 'draft_files: they are not one model'),
     ],
 )
 async def test_a_draft_that_is_no_model_is_refused(store, data, error):
@@ -244,8 +250,8 @@ BAD_FILES = [
     ({"a.gguf": TINY[:-1]}, "invalid gguf: tensor"),
     ({"a.gguf": TINY[:300]}, "invalid gguf: "),
     ({"a.gguf": g.Gguf(version=9).build()}, "invalid gguf: version: 9 is not supported"),
-    ({"a.safetensors": b"x"}, "files: safetensors sources are not supported in this version"),
-    ({"a.gguf": tiny_gguf(g.text("general.type", "adapter"))}, 'files: "a.gguf" is an adapter'),
+    ({"a.safetensors": b"x"}, "invalid safetensors: config.json"),
+    ({"a.gguf": tiny_gguf(g.text("general.type", "adapter"))}, "files: 0 of them are models, it must be one"),
     ({"a.gguf": TINY, "b.gguf": tiny_gguf(template=None)}, "files: 2 of them are models, it must be one"),
     ({"a.gguf": tiny_gguf(architecture="clip")}, "files: 0 of them are models, it must be one"),
     (

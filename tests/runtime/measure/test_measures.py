@@ -102,13 +102,13 @@ def test_importance_is_the_sum_of_squares_of_what_each_matrix_reads(path, model,
     windows = text_windows(model, TEXT, 64)
     found = collect_importance(open_with(ops, path), listener, windows, dataset="x")
     assert found.n_chunks == len(windows)
-    assert {name.split(".")[2] for name in found.sums} == {
+    assert {name.split(".")[2] for name in found.entries} == {
         "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
     }  # fmt: skip
     embedding = model._checkpoint.tensor("token_embd.weight").view(torch.float32)
     ids = torch.tensor([token for window in windows for token in window.tokens[:-1]])
     x = embedding[ids]
     x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5)  # the norm's weights are ones
-    torch.testing.assert_close(found.sums["blk.0.attn_q.weight"][0], x.square().sum(0), rtol=1e-4, atol=1e-4)
-    assert found.counts["blk.0.attn_q.weight"].tolist() == [len(ids)]
-    assert torch.equal(found.sums["blk.0.attn_q.weight"], found.sums["blk.0.attn_v.weight"])
+    torch.testing.assert_close(found.entries["blk.0.attn_q.weight"].sums[0], x.square().sum(0), rtol=1e-4, atol=1e-4)
+    assert found.entries["blk.0.attn_q.weight"].counts.tolist() == [len(ids)]
+    assert torch.equal(found.entries["blk.0.attn_q.weight"].sums, found.entries["blk.0.attn_v.weight"].sums)

@@ -9,8 +9,8 @@ import torch
 
 from gristmill.runtime.checkpoint import open_checkpoint
 from gristmill.runtime.errors import InvalidRequest
-from gristmill.runtime.imatrix import Importance
 from gristmill.runtime.measure import compare_tensors, histogram, tensor_rows
+from gristmill.runtime.quantize.imatrix import Importance, ImportanceMatrix
 
 RNG = np.random.default_rng(0)
 X, EXPERTS = RNG.standard_normal((3, 64), np.float32), RNG.standard_normal((2, 3, 32), np.float32)
@@ -55,7 +55,7 @@ def test_errors_are_those_of_the_formulas(pair):
 def test_errors_are_weighed_by_column_and_for_experts_by_expert(pair):
     name = "e.weight"
     weights = torch.rand(2, 32) + 0.1
-    found = compare_tensors(*pair, name, Importance({name: weights}, {name: torch.ones(2)}))
+    found = compare_tensors(*pair, name, ImportanceMatrix({name: Importance(weights, torch.ones(2))}))
     y = pair[0].tensors[name].format.decode(pair[0].tensor(name)).numpy().astype(np.float64)
     w = np.broadcast_to(weights.numpy()[:, None, :], y.shape)
     assert found.weighted == pytest.approx(math.sqrt(((y - EXPERTS) ** 2 * w).sum() / w.sum()))

@@ -1,0 +1,132 @@
+"""A LoRA adapter (Hu et al., arXiv:2106.09685) from PEFT's folder to llama.cpp's GGUF form.
+
+    base_model.model.<module>.lora_A.weight  (rank, in)   ->  <tensor>.weight.lora_a
+    base_model.model.<module>.lora_B.weight  (out, rank)  ->  <tensor>.weight.lora_b
+
+What is scaled by lora_alpha / rank there is so here: the file holds ``adapter.lora.alpha``, the tensors the rank.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gristmill.kernels.formats import FORMATS
+
+from ..checkpoint import Value
+from ..checkpoint.gguf_writer import Sink, TensorPlan, write_gguf
+from ..checkpoint.hf_config import FAMILIES, Family
+from ..checkpoint.names import gguf_name
+from ..errors import InvalidFile, UnsupportedModel, cut
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["convert_adapter"]
+
+_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
+_CONFIG, _MAX_CONFIG_BYTES = "adapter_config.json", 1 << 20
+_FILES = ("adapter_model.safetensors", "adapters.safetensors")
+
+
+def convert_adapter(folder: Path, base: Mapping[str, Value], file: Sink) -> None:
+    """Write the adapter in ``folder`` for the model with metadata ``base``.
+
+    Raises InvalidFile for a malformed one, UnsupportedModel for one that is not LoRA, or whose modules the base's
+    architecture has no tensors for.
+    """
+    architecture = base.get("general.architecture")
+    family = next((row for row in FAMILIES.values() if row.architecture == architecture and not row.is_encoder), None)
+    if family is None:
+        known = ", ".join(sorted({row.architecture for row in FAMILIES.values() if not row.is_encoder}))
+        raise UnsupportedModel(f"unsupported architecture {cut(architecture)} of an adapter's base; supported: {known}")
+    config = _config(folder)
+    tensors = dict(_tensors(folder, base, family))
+    if not tensors:
+        raise InvalidFile("the adapter holds no pair of lora_A and lora_B")
+    metadata: dict[str, Value] = {
+        "general.architecture": family.architecture,
+        "general.type": "adapter",
+        "adapter.type": "lora",
+        "adapter.lora.alpha": _alpha(config, tensors),
+    }
+    plans = [TensorPlan(name, FORMATS["F32"], tuple(tensor.shape)) for name, tensor in tensors.items()]
+    write_gguf(file, metadata, plans, lambda plan: [memoryview(tensors[plan.name].numpy()).cast("B")])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        data = (folder / _CONFIG).read_bytes()[: _MAX_CONFIG_BYTES + 1]
+        config = json.loads(data)
+    except FileNotFoundError:
+        raise InvalidFile(f"an adapter needs {_CONFIG}") from None
+    except (OSError, ValueError, RecursionError):
+        raise InvalidFile(f"{_CONFIG} is not JSON") from None
+    if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA":
+        raise UnsupportedModel(f"{_CONFIG}: only LoRA adapters are supported")
+    for key in ("use_dora", "alora_invocation_tokens", "modules_to_save"):
+        if config.get(key):
+            raise UnsupportedModel(f"{_CONFIG}: {key} is not supported")
+    return config
+
+
+def _alpha(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> float:
+    """Such that alpha / rank is the scale; with ``use_rslora`` that is lora_alpha / sqrt(rank) (arXiv:2312.03732)."""
+    alpha = config.get("lora_alpha", (config.get("lora_parameters") or {}).get("scale"))
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise InvalidFile(f"{_CONFIG}: lora_alpha must be a number")
+    rank = next(tensor.shape[0] for name, tensor in tensors.items() if name.endswith(".lora_a"))
+    return float(alpha) * math.sqrt(rank) if config.get("use_rslora") else float(alpha)
+
+
+def _tensors(folder: Path, base: Mapping[str, Value], family: Family) -> Iterator[tuple[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    path = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise InvalidFile(f"an adapter needs {_FILES[0]}")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            found: dict[tuple[str, str], torch.Tensor] = {}
+            for name in sorted(opened.keys()):
+                match = _NAME.fullmatch(name)
+                if match is None:
+                    raise UnsupportedModel(f"tensor {cut(name)} is no part of a LoRA adapter")
+                found[_target(match["module"], base, family), match["side"]] = opened.get_tensor(name).float()
+    except SafetensorError:
+        raise InvalidFile(f"{path.name} is not a safetensors file") from None
+    for target, side in sorted(found):
+        if (target, "A" if side == "B" else "B") not in found:
+            raise InvalidFile(f"the adapter has only one of lora_A and lora_B for {cut(target)}")
+        tensor = found[target, side]
+        if side == "B" and family.interleaved_rope:
+            tensor = _interleaved(tensor, target, base)
+        yield f"{target}.lora_{side.lower()}", tensor.contiguous()
+
+
+def _target(module: str, base: Mapping[str, Value], family: Family) -> str:
+    count = base.get(f"{family.architecture}.block_count")
+    n_layers = count if isinstance(count, int) else 0
+    try:
+        target = gguf_name(f"{module}.weight", family.scheme, family.layers, n_layers)
+    except KeyError:
+        target = None
+    if target is None or target.expert is not None:
+        raise UnsupportedModel(f"module {cut(module)} of the adapter is not one of architecture {family.architecture}")
+    return target.name
+
+
+def _interleaved(tensor: torch.Tensor, target: str, base: Mapping[str, Value]) -> torch.Tensor:
+    """Rows of q and k in GGUF's order: the pairs that turn together side by side (``transforms.interleave_rope``)."""
+    key = {"attn_q": "head_count", "attn_k": "head_count_kv"}.get(target.rsplit(".", 2)[-2])
+    if key is None:
+        return tensor
+    architecture = base["general.architecture"]
+    n_heads = base.get(f"{architecture}.attention.{key}", base.get(f"{architecture}.attention.head_count"))
+    if not isinstance(n_heads, int) or n_heads < 1 or tensor.shape[0] % (2 * n_heads):
+        raise InvalidFile(f"the adapter's rows for {cut(target)} do not fit the base model's heads")
+    return tensor.reshape(n_heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
