@@ -13,9 +13,12 @@ OCP Microscaling specification, so that they are whole numbers; the halves are i
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..lazy import torch
 from .base import Format
-from .fields import bits, half, nibbles, u8, u16
+from .fields import bits, half, nibbles, put_half, u8, u16
+from .search import best_neighbours, block_weights, code_scale, inverse, rounded_half
 
 LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 E2M1 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
@@ -58,9 +61,94 @@ def _unsigned_e4m3(code: torch.Tensor) -> torch.Tensor:
     return torch.where(code == 0x7F, torch.zeros_like(value), value)
 
 
+def encode_iq4_nl(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    weights = _lookup_weights(x, importance)
+    d = rounded_half(code_scale(x, weights, partial(_nearest, LEVELS), _ENDS))
+    return torch.cat((put_half(d), _pack_nibbles(_codes(LEVELS, x * inverse(d)))), dim=1)
+
+
+def encode_iq4_xs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    n = len(x)
+    subs, weights = x.reshape(-1, 32), _lookup_weights(x, importance).reshape(-1, 32)
+    scales = code_scale(subs, weights, partial(_nearest, LEVELS), _ENDS).reshape(n, 8)
+    extreme = scales.gather(1, scales.abs().argmax(dim=1, keepdim=True))
+    d = rounded_half(extreme / -32)
+    steps = d.repeat_interleave(8, 0)
+
+    def made(code: torch.Tensor) -> torch.Tensor:
+        return steps * code * _nearest(LEVELS, subs * inverse(steps * code))
+
+    code = (scales * inverse(d)).round().clamp(-32, 31).reshape(-1, 1)
+    (code,) = best_neighbours(subs, weights, [code], [(-32, 31)], made)
+    q = _codes(LEVELS, subs * inverse(steps * code)).reshape(n, 8, 32)
+    stored = code.reshape(n, 8).to(torch.int32) + 32
+    high = ((stored >> 4) << 2 * torch.arange(8, device=x.device, dtype=torch.int32)).sum(1, keepdim=True)
+    low = stored[:, 0::2] & 15 | (stored[:, 1::2] & 15) << 4
+    head = torch.cat((high & 255, high >> 8, low), dim=1).to(torch.uint8)
+    return torch.cat((put_half(d), head, _pack_nibbles(q.reshape(-1, 32)).reshape(n, 128)), dim=1)
+
+
+def encode_mxfp4(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    """The exponent with which the largest element is 4 to 6 times the scale, or one beside it that fits better."""
+    largest = x.abs().amax(1, keepdim=True)
+    exponent = torch.where(largest > 0, largest.log2().floor() - 2 + 127, torch.zeros_like(largest)).clamp(0, 254)
+    weights = torch.ones_like(x) if importance is None else importance
+
+    def made(code: torch.Tensor) -> torch.Tensor:
+        d = torch.exp2((code - 128).double()).float()
+        return d * _nearest(E2M1, x * inverse(d))
+
+    (exponent,) = best_neighbours(x, weights, [exponent], [(0, 254)], made)
+    d = torch.exp2((exponent - 128).double()).float()
+    return torch.cat((exponent.to(torch.uint8), _pack_nibbles(_codes(E2M1, x * inverse(d)))), dim=1)
+
+
+def encode_nvfp4(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    n = len(x)
+    subs = x.reshape(-1, 16)
+    weights = torch.ones_like(subs) if importance is None else importance.reshape(-1, 16)
+    table = _unsigned_e4m3(torch.arange(127, dtype=torch.int32, device=x.device)) * 0.5
+    wanted = subs.abs().amax(1, keepdim=True) / 12
+    code = torch.searchsorted(table, wanted).clamp(max=126).to(torch.float32)
+
+    def made(code: torch.Tensor) -> torch.Tensor:
+        d = table[code.long()]
+        return d * _nearest(E2M1, subs * inverse(d))
+
+    for _ in range(2):
+        (code,) = best_neighbours(subs, weights, [code], [(0, 126)], made)
+    q = _codes(E2M1, subs * inverse(table[code.long()]))
+    return torch.cat((code.reshape(n, 4).to(torch.uint8), _pack_nibbles(q).reshape(n, 32)), dim=1)
+
+
+def _lookup_weights(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    """Levels are far apart where elements are large, so without an importance these count for more."""
+    return x.square() if importance is None else block_weights(x, importance, group=32)
+
+
+def _codes(levels: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
+    """int32: which of ``levels`` each element is nearest to; of two at the same distance the lower one."""
+    order = sorted(range(len(levels)), key=lambda i: (levels[i], i))
+    values = torch.tensor([levels[i] for i in order], dtype=torch.float32, device=x.device)
+    at = torch.searchsorted((values[1:] + values[:-1]) / 2, x.contiguous())
+    return torch.tensor(order, dtype=torch.int32, device=x.device)[at]
+
+
+def _nearest(levels: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
+    return _look_up(levels, _codes(levels, x))
+
+
+def _pack_nibbles(q: torch.Tensor) -> torch.Tensor:
+    """int32 (n, 2 m) -> uint8 (n, m): the first half in the low halves."""
+    low, high = q.chunk(2, dim=1)
+    return (low | high << 4).to(torch.uint8)
+
+
+_ENDS = tuple(float(LEVELS[0] + i) for i in range(-7, 8))  # what the largest element may become
+
 ROWS = (
-    Format("IQ4_NL", 20, 32, 18, decode_iq4_nl),
-    Format("IQ4_XS", 23, 256, 136, decode_iq4_xs),
-    Format("MXFP4", 39, 32, 17, decode_mxfp4),
-    Format("NVFP4", 40, 64, 36, decode_nvfp4),
+    Format("IQ4_NL", 20, 32, 18, decode_iq4_nl, encode_iq4_nl),
+    Format("IQ4_XS", 23, 256, 136, decode_iq4_xs, encode_iq4_xs),
+    Format("MXFP4", 39, 32, 17, decode_mxfp4, encode_mxfp4),
+    Format("NVFP4", 40, 64, 36, decode_nvfp4, encode_nvfp4),
 )

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from ..lazy import torch
 from .base import Format
-from .fields import bits, half, i8, u8
+from .fields import bits, half, i8, put_half, u8
+from .search import affine_scale, best_neighbours, block_weights, inverse, rounded_half, symmetric_scale
 
 BLOCK = 256
 
@@ -82,10 +83,130 @@ def _scale_and_minimum(blocks: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     return (d[..., None] * q - dmin[..., None]).reshape(-1, BLOCK)
 
 
+def encode_q2_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=16, high=3, top=15, span=(-0.9, 0.05, 37))
+    packed = (scale | minimum << 4).to(torch.uint8)
+    return torch.cat((packed, _pack_quarters(q), put_half(d), put_half(dmin)), dim=1)
+
+
+def encode_q3_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    d, scale, q = _symmetric_codes(x, importance, low=-4, high=3, scale_low=-32, scale_high=31)
+    q, scale = q + 4, scale + 32
+    high = _pack_bits((q >> 2).reshape(-1, 8, 32))
+    low = torch.cat((scale[:, :8] & 15 | (scale[:, 8:] & 15) << 4, _pack_pairs((scale >> 4).reshape(-1, 4, 4))), dim=1)
+    return torch.cat((high, _pack_quarters(q & 3), low.to(torch.uint8), put_half(d)), dim=1)
+
+
+def encode_q4_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=15, top=63, span=(-0.9, 0.05, 37))
+    head = (put_half(d), put_half(dmin), _pack_scales(scale, minimum))
+    return torch.cat((*head, _pack_halves(q)), dim=1)
+
+
+def encode_q5_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=31, top=63, span=(-0.9, 0.05, 37))
+    head = (put_half(d), put_half(dmin), _pack_scales(scale, minimum))
+    return torch.cat((*head, _pack_bits((q >> 4).reshape(-1, 8, 32)), _pack_halves(q & 15)), dim=1)
+
+
+def encode_q6_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    d, scale, q = _symmetric_codes(x, importance, low=-32, high=31, scale_low=-128, scale_high=127)
+    q = (q + 32).reshape(-1, 2, 4, 32)  # halves of 128, of which 32 elements lie in each nibble and bit pair
+    nibbles, pairs = q & 15, q >> 4
+    low = (nibbles[:, :, :2] | nibbles[:, :, 2:] << 4).reshape(-1, 128)
+    high = (pairs << torch.tensor([0, 2, 4, 6])[:, None]).sum(2).reshape(-1, 64)
+    signed = scale.to(torch.int8).contiguous().view(torch.uint8)
+    return torch.cat((low.to(torch.uint8), high.to(torch.uint8), signed, put_half(d)), dim=1)
+
+
+def _affine_codes(
+    x: torch.Tensor,
+    importance: torch.Tensor | None,
+    *,
+    n_subs: int,
+    high: int,
+    top: int,
+    span: tuple[float, float, int],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x (n, 256) ~ d * scale * q - dmin * minimum: d, dmin float32 (n, 1), scale, minimum int32 (n, n_subs) from 0 to
+    ``top``, q int32 (n, 256) from 0 to ``high``."""
+    n, size = len(x), BLOCK // n_subs
+    subs, weights = x.reshape(-1, size), block_weights(x, importance, group=size).reshape(-1, size)
+    found = affine_scale(subs, weights, high, span=span)
+    scales, minima = found[0].reshape(n, n_subs), -found[1].reshape(n, n_subs)
+    d, dmin = (rounded_half(part.amax(1, keepdim=True) / top) for part in (scales, minima))
+    codes = [(part * inverse(by)).round().clamp(0, top).reshape(-1, 1) for part, by in ((scales, d), (minima, dmin))]
+    steps, floors = (by.repeat_interleave(n_subs, 0) for by in (d, dmin))
+
+    def quantized(scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
+        return ((subs + floors * minimum) * inverse(steps * scale)).round().clamp(0, high)
+
+    def made(scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
+        return steps * scale * quantized(scale, minimum) - floors * minimum
+
+    scale, minimum = best_neighbours(subs, weights, codes, [(0, top)] * 2, made)
+    q = quantized(scale, minimum).reshape(n, BLOCK)
+    scale, minimum, q = (part.to(torch.int32) for part in (scale.reshape(n, -1), minimum.reshape(n, -1), q))
+    return d, dmin, scale, minimum, q
+
+
+def _symmetric_codes(
+    x: torch.Tensor, importance: torch.Tensor | None, *, low: int, high: int, scale_low: int, scale_high: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x (n, 256) ~ d * scale * q: d float32 (n, 1), scale int32 (n, 16), q int32 (n, 256)."""
+    n = len(x)
+    subs = x.reshape(-1, 16)
+    weights = block_weights(x, importance, group=16)
+    weights = weights.reshape(-1, 16)
+    scales = symmetric_scale(subs, weights, low, high).reshape(n, 16)
+    extreme = scales.gather(1, scales.abs().argmax(dim=1, keepdim=True))
+    d = rounded_half(extreme / scale_low)
+    steps = d.repeat_interleave(16, 0)
+    code = (scales * inverse(d)).round().clamp(scale_low, scale_high).reshape(-1, 1)
+
+    def quantized(scale: torch.Tensor) -> torch.Tensor:
+        return (subs * inverse(steps * scale)).round().clamp(low, high)
+
+    def made(scale: torch.Tensor) -> torch.Tensor:
+        return steps * scale * quantized(scale)
+
+    (code,) = best_neighbours(subs, weights, [code], [(scale_low, scale_high)], made)
+    return d, code.reshape(n, 16).to(torch.int32), quantized(code).reshape(n, BLOCK).to(torch.int32)
+
+
+def _pack_quarters(q: torch.Tensor) -> torch.Tensor:
+    """The reverse of ``_quarters``: int32 (n, 256) of 0 to 3 -> uint8 (n, 64)."""
+    return _pack_pairs(q.reshape(-1, 2, 4, 32)).reshape(-1, 64).to(torch.uint8)
+
+
+def _pack_pairs(q: torch.Tensor) -> torch.Tensor:
+    """int32 (..., 4, m) of 0 to 3 -> int32 (..., m): the first of the four in the lowest bits."""
+    return (q << 2 * torch.arange(4, device=q.device, dtype=q.dtype)[:, None]).sum(-2, dtype=q.dtype)
+
+
+def _pack_halves(q: torch.Tensor) -> torch.Tensor:
+    """The reverse of ``_halves``: int32 (n, 256) of 0 to 15 -> uint8 (n, 128)."""
+    pairs = q.reshape(-1, 4, 2, 32)
+    return (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(-1, 128).to(torch.uint8)
+
+
+def _pack_bits(q: torch.Tensor) -> torch.Tensor:
+    """int32 (n, 8, m) of 0 and 1 -> uint8 (n, m): the first of the eight in the lowest bit."""
+    return (q << torch.arange(8, device=q.device, dtype=q.dtype)[:, None]).sum(1).to(torch.uint8)
+
+
+def _pack_scales(scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
+    """int32 (n, 8) each of 0 to 63 -> uint8 (n, 12), as ``_scale_and_minimum`` reads them."""
+    first = scale[:, :4] | scale[:, 4:] >> 4 << 6
+    second = minimum[:, :4] | minimum[:, 4:] >> 4 << 6
+    last = scale[:, 4:] & 15 | (minimum[:, 4:] & 15) << 4
+    return torch.cat((first, second, last), dim=1).to(torch.uint8)
+
+
 ROWS = (
-    Format("Q2_K", 10, BLOCK, 84, decode_q2_k),
-    Format("Q3_K", 11, BLOCK, 110, decode_q3_k),
-    Format("Q4_K", 12, BLOCK, 144, decode_q4_k),
-    Format("Q5_K", 13, BLOCK, 176, decode_q5_k),
-    Format("Q6_K", 14, BLOCK, 210, decode_q6_k),
+    Format("Q2_K", 10, BLOCK, 84, decode_q2_k, encode_q2_k),
+    Format("Q3_K", 11, BLOCK, 110, decode_q3_k, encode_q3_k),
+    Format("Q4_K", 12, BLOCK, 144, decode_q4_k, encode_q4_k),
+    Format("Q5_K", 13, BLOCK, 176, decode_q5_k, encode_q5_k),
+    Format("Q6_K", 14, BLOCK, 210, decode_q6_k, encode_q6_k),
 )

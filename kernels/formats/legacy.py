@@ -15,6 +15,7 @@ from __future__ import annotations
 from ..lazy import torch
 from .base import Format
 from .fields import bits, half, i8, nibbles, put_half, u32
+from .search import affine_scale, block_weights, rounded_half, symmetric_scale
 
 BLOCK = 32
 
@@ -64,7 +65,7 @@ def encode_q5_1(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tenso
 
 
 def encode_q8_0(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
-    _refuse(importance)
+    """An importance changes nothing here: there are levels enough."""
     d = x.abs().amax(dim=1, keepdim=True) / 127
     scaled = x * _inverse(d)
     whole = torch.trunc(scaled)
@@ -88,12 +89,15 @@ def _pack_nibbles(q: torch.Tensor) -> torch.Tensor:
 
 
 def _levels(scaled: torch.Tensor, highest: int) -> torch.Tensor:
-    return scaled.to(torch.int32).clamp(max=highest)
+    return scaled.to(torch.int32).clamp(0, highest)
 
 
 def _signed_scale(x: torch.Tensor, importance: torch.Tensor | None, lowest: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The element of largest magnitude, the first of them, becomes the level ``lowest``."""
-    _refuse(importance)
+    """d and its inverse. Without an importance the element of largest magnitude, the first of them, becomes the level
+    ``lowest``."""
+    if importance is not None:
+        d = symmetric_scale(x, block_weights(x, importance, group=BLOCK), lowest, -lowest - 1)
+        return _stored(d)
     largest = x.gather(1, x.abs().argmax(dim=1, keepdim=True))
     d = largest / lowest
     return d, _inverse(d)
@@ -102,8 +106,11 @@ def _signed_scale(x: torch.Tensor, importance: torch.Tensor | None, lowest: int)
 def _range_scale(
     x: torch.Tensor, importance: torch.Tensor | None, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Levels from the smallest element in ``steps`` equal steps to the largest."""
-    _refuse(importance)
+    """The lowest level, d and its inverse. Without an importance, levels go from the smallest element in ``steps``
+    equal steps to the largest."""
+    if importance is not None:
+        d, low = affine_scale(x, importance, steps, span=(-0.9, 0.05, 37), floor_at_zero=False)
+        return rounded_half(low), *_stored(d)
     low = x.amin(dim=1, keepdim=True)
     d = (x.amax(dim=1, keepdim=True) - low) / steps
     return low, d, _inverse(d)
@@ -113,15 +120,16 @@ def _inverse(d: torch.Tensor) -> torch.Tensor:
     return torch.where(d == 0, torch.zeros_like(d), 1.0 / d)
 
 
-def _refuse(importance: torch.Tensor | None) -> None:
-    if importance is not None:
-        raise ValueError("the plain formats have no encoder with importance weights")
+def _stored(d: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """d as it is stored, and its inverse: what was searched for is rounded before codes are made."""
+    d = rounded_half(d)
+    return d, _inverse(d)
 
 
 ROWS = (
-    Format("Q4_0", 2, BLOCK, 18, decode_q4_0, encode_q4_0, weighs=False),
-    Format("Q4_1", 3, BLOCK, 20, decode_q4_1, encode_q4_1, weighs=False),
-    Format("Q5_0", 6, BLOCK, 22, decode_q5_0, encode_q5_0, weighs=False),
-    Format("Q5_1", 7, BLOCK, 24, decode_q5_1, encode_q5_1, weighs=False),
+    Format("Q4_0", 2, BLOCK, 18, decode_q4_0, encode_q4_0),
+    Format("Q4_1", 3, BLOCK, 20, decode_q4_1, encode_q4_1),
+    Format("Q5_0", 6, BLOCK, 22, decode_q5_0, encode_q5_0),
+    Format("Q5_1", 7, BLOCK, 24, decode_q5_1, encode_q5_1),
     Format("Q8_0", 8, BLOCK, 34, decode_q8_0, encode_q8_0, weighs=False),
 )
