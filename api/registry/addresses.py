@@ -1,0 +1,115 @@
+"""Addresses: where a model's registry is, which addresses are of the same origin, which are nobody's business.
+
+Knows no connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from yarl import URL
+
+from gristmill.runtime.errors import InvalidRequest
+
+from ..store import Digest, Name
+from .errors import RedirectRefused
+
+__all__ = ["Origin", "Repository", "follow", "is_private", "literal_address", "origin_of"]
+
+_HTTP = re.compile(r"http://", re.IGNORECASE)
+_PLAIN = re.compile(r"[\x21-\x7e]{1,8192}")  # a request line takes nothing else
+
+
+class Origin(NamedTuple):
+    """What credentials belong to."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin_of(url: URL) -> Origin:
+    """``url`` is an absolute one with http or https."""
+    return Origin(url.scheme, (url.host or "").lower().rstrip("."), url.port or 0)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model at its registry; ``base`` is ``<scheme>://<host>/v2/<namespace>/<model>``."""
+
+    name: Name
+    base: URL
+
+    @classmethod
+    def of(cls, text: str, *, insecure: bool = False) -> Repository:
+        """``text`` as a user writes it. ``insecure`` allows, and means, plain HTTP.
+
+        Raises InvalidRequest: ``invalid model name``, or ``insecure protocol http`` where that was not asked for.
+        """
+        name = Name.parse(text)
+        if _HTTP.match(text) and not insecure:
+            raise InvalidRequest("insecure protocol http")
+        try:
+            host = URL(f"{'http' if insecure else 'https'}://{name.host}")
+            if not host.host or not host.port:
+                raise ValueError
+        except ValueError:
+            raise InvalidRequest("invalid model name") from None
+        return cls(name, host.with_path(f"/v2/{name.namespace}/{name.model}"))
+
+    @property
+    def origin(self) -> Origin:
+        return origin_of(self.base)
+
+    @property
+    def path(self) -> str:
+        """How the registry calls it."""
+        return f"{self.name.namespace}/{self.name.model}"
+
+    @property
+    def manifest(self) -> URL:
+        return self.base / "manifests" / self.name.tag
+
+    def blob(self, digest: Digest) -> URL:
+        return self.base / "blobs" / str(digest)
+
+    @property
+    def uploads(self) -> URL:
+        return self.base / "blobs" / "uploads" / ""
+
+
+def follow(url: URL, location: str | None) -> URL:
+    """Where an answer of ``url`` sends us. Raises RedirectRefused for what is no address to go to."""
+    if not location:
+        raise RedirectRefused("the registry redirects to nowhere")
+    try:
+        target = url.join(URL(location, encoded=_PLAIN.fullmatch(location) is not None))
+        is_http = target.scheme in ("http", "https") and bool(target.host and target.port)
+    except ValueError:
+        raise RedirectRefused("the registry redirects to something that is no address") from None
+    if not is_http or target.user is not None or target.password is not None:
+        raise RedirectRefused("the registry redirects to something that is no address of a server")
+    if url.scheme == "https" and target.scheme == "http":
+        raise RedirectRefused(f"the registry redirects from https to plain http, at {target.host}")
+    return target
+
+
+def is_private(address: str) -> bool:
+    """Whether a numeric address is not one of the internet: this machine, a local network, a cloud's metadata."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
+    return not parsed.is_global or parsed.is_multicast
+
+
+def literal_address(host: str) -> str | None:
+    """``host`` if it is a numeric address, or what ``localhost`` stands for."""
+    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(".localhost"):
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None
