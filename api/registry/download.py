@@ -39,7 +39,7 @@ class Download:
         self._parts: list[Part] = []
         self._done: dict[Part, asyncio.Event] = {}
         self._restarted: set[Part] = set()
-        self._is_cached = False
+        self._is_cached = self._is_resumed = False
         self.arrived = asyncio.Event()
         self.n_waiters = 0
         self.task = asyncio.create_task(self._run())
@@ -87,6 +87,9 @@ class Download:
             return await self._workers.run(file.remove)  # published while we opened the file
         try:
             found = await self._fetch(file)
+            if found != self.digest and self._is_resumed:  # what an earlier run left may have been wrong
+                await self._workers.run(file.forget)
+                found = await self._fetch(file)
         except StoreError as error:
             if is_disk_full(error):
                 await self._workers.run(file.trim, self._parts)
@@ -100,7 +103,9 @@ class Download:
 
     async def _fetch(self, file: PartialBlob) -> Digest:
         """All bytes into ``file``. Returns the digest of what is there then."""
-        parts = await self._workers.run(file.load, self.total) or plan(self.total, self._limits)
+        parts = await self._workers.run(file.load, self.total)
+        self._is_resumed = any(part.completed for part in parts)
+        parts = parts or plan(self.total, self._limits)
         try:
             return await self._fetch_parts(file, parts)
         except RangesIgnored:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from yarl import URL
 
@@ -43,10 +43,10 @@ class BlobSource:
         """
         whole = (start, stop) == (0, self.blob.size)
         headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
-        is_first = not self._is_known
-        if is_first:
-            await self._first.acquire()  # one asks the way, the others wait for it
-        try:
+        async with AsyncExitStack() as asking:
+            await asking.enter_async_context(self._first)  # one asks the way, the others wait for it
+            if self._is_known:
+                await asking.aclose()
             direct = self._direct
             url = direct or self._client.repository.blob(self.blob.digest)
             async with self._client.ask("GET", url, headers) as (answer, found):
@@ -56,13 +56,8 @@ class BlobSource:
                 await self._check(answer, start, stop)
                 self._direct = found if origin_of(found) != self._client.repository.origin else None
                 self._is_known = True
-                if is_first:
-                    is_first = False
-                    self._first.release()
+                await asking.aclose()
                 yield answer
-        finally:
-            if is_first:
-                self._first.release()
 
     async def _check(self, answer: Answer, start: int, stop: int) -> None:
         if answer.status == 416:

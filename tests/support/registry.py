@@ -342,6 +342,8 @@ def cut(n_bytes: int, *, then: str = "break", announce: int | None = None) -> Ac
         answer.content_length = len(data) if announce is None else announce
         await answer.prepare(request)
         await answer.write(data[:n_bytes])
+        if n_bytes >= len(data):
+            return answer
         if then == "stall":
             await asyncio.sleep(20)
         await asyncio.sleep(0.02)
