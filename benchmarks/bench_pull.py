@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG = b'{"model_format":"gguf","model_family":"llama"}'
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 REGISTRY = """\
 version: 0.1
 log: {{level: error}}
@@ -67,27 +69,28 @@ def request(method: str, port: int, path: str, body: object = None, **headers: s
 
 
 def fill(port: int, blob: Path, size: int) -> str:
-    """Puts the blob and a manifest that names it into the registry; returns the blob's digest."""
-    with blob.open("wb") as file:
+    """Puts random bytes and a manifest that names them into the registry; returns their digest."""
+    with blob.open("w+b") as file:
         while file.tell() < size:
             file.write(os.urandom(min(1 << 24, size - file.tell())))
-    config = b'{"model_format":"gguf","model_family":"llama"}'
-    entries = []
-    for path, media_type in ((blob, "application/vnd.example.bulk"), (config, "application/vnd.docker.container.image.v1+json")):
-        with path.open("rb") if isinstance(path, Path) else contextlib.nullcontext(None) as file:
-            digest = "sha256:" + (hashlib.file_digest(file, "sha256") if file else hashlib.sha256(config)).hexdigest()
-            if file:
-                file.seek(0)
-            n_bytes = size if file else len(config)
-            location = request("POST", port, "/v2/bench/model/blobs/uploads/", b"").headers["Location"]
-            where = location.partition(f":{port}")[2] or location
-            answer = request("PUT", port, f"{where}&digest={digest}", file or config, Content_Length=str(n_bytes))
-            assert answer.status == 201, answer.read()
-        entries.append({"mediaType": media_type, "digest": digest, "size": n_bytes})
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": entries[1], "layers": entries[:1]}
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        layer = upload(port, file, digest, size, "application/vnd.example.bulk")
+    config = upload(port, CONFIG, hashlib.sha256(CONFIG).hexdigest(), len(CONFIG), CONFIG_TYPE)
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
     answer = request("PUT", port, "/v2/bench/model/manifests/latest", json.dumps(manifest), Content_Type=MANIFEST)
     assert answer.status == 201, answer.read()
-    return entries[0]["digest"]
+    return str(layer["digest"])
+
+
+def upload(port: int, body: object, hex_digest: str, size: int, media_type: str) -> dict[str, object]:
+    """Puts one blob into the registry; returns its entry in a manifest."""
+    location = request("POST", port, "/v2/bench/model/blobs/uploads/", b"").headers["Location"]
+    path = location.partition(f":{port}")[2] or location
+    answer = request("PUT", port, f"{path}&digest=sha256:{hex_digest}", body, Content_Length=str(size))
+    assert answer.status == 201, answer.read()
+    return {"mediaType": media_type, "digest": f"sha256:{hex_digest}", "size": size}
 
 
 def by_curl(url: str, file: Path) -> dict[str, float]:
@@ -126,7 +129,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where all files go, to measure that disk")
     options = parser.parse_args()
-    binary = shutil.which("docker-registry") or sys.exit("docker-registry is not installed: apt install docker-registry")
+    binary = shutil.which("docker-registry") or sys.exit("apt install docker-registry first")
     size = int(options.gigabytes * 1e9)
     with tempfile.TemporaryDirectory(dir=options.folder) as text, contextlib.ExitStack() as stack:
         folder, registry, port = Path(text), free_port(), free_port()
@@ -165,7 +168,7 @@ def report(
         print(f"{name:<16}{statistics.median(values):>8.0f}{min(values):>8.0f}{max(values):>8.0f}")
     ratio = statistics.median(rows["gristmill pull"]) / statistics.median(rows["all three"])
     against_curl = statistics.median(rows["gristmill pull"]) / statistics.median(rows["curl"])
-    print(f"ratio {ratio:.2f} (to curl alone {against_curl:.2f}); server {idle / 1e6:.0f} MB idle, {peak / 1e6:.0f} MB at most")
+    print(f"ratio {ratio:.2f}, to curl alone {against_curl:.2f}; server {idle / 1e6:.0f} MB, {peak / 1e6:.0f} at most")
     medians = {name.replace(" ", "_"): round(statistics.median(values)) for name, values in rows.items()}
     print(json.dumps({"command": sys.argv, "mb_s": medians, "ratio": round(ratio, 3), "peak_mb": round(peak / 1e6)}))
 

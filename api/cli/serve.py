@@ -26,15 +26,19 @@ def serve(arguments: Namespace) -> int:
     configure_log(0)  # also for what reading the settings has to say
     settings = read_settings()
     configure_log(settings.debug)
-    _make_key()
     if arguments.until_stdin_closes:
         threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
     try:
-        return run_server(settings, ready=lambda: _greet(settings))
+        return run_server(settings, ready=lambda: _welcome(settings))
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         place = f"unix {settings.socket}" if settings.socket else f"tcp {Address.of(settings)}"
         raise GristmillError(f"listen {place}: bind: {reason}") from None
+
+
+def _welcome(settings: Settings) -> None:
+    _make_key()
+    _greet(settings)
 
 
 def _make_key() -> None:

@@ -20,6 +20,9 @@ from .errors import RedirectRefused
 __all__ = ["Origin", "Repository", "follow", "is_private", "literal_address", "origin_of"]
 
 _HTTP = re.compile(r"http://", re.IGNORECASE)
+_NUMBERS = re.compile(r"[0-9.]*|(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")  # as inet_aton reads them
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _PLAIN = re.compile(r"[\x21-\x7e]{1,8192}")  # a request line takes nothing else
 
 
@@ -98,18 +101,24 @@ def follow(url: URL, location: str | None) -> URL:
 
 
 def is_private(address: str) -> bool:
-    """Whether a numeric address is not one of the internet: this machine, a local network, a cloud's metadata."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
+    """Whether a numeric address is not one of the internet: this machine, a local network, a cloud's metadata.
+
+    So is a text that is no address in its usual form: the system may know how to read it (``127.1``).
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return True
     if isinstance(parsed, ipaddress.IPv6Address):
-        parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
-    return not parsed.is_global or parsed.is_multicast
+        embedded = ipaddress.IPv4Address(parsed.packed[-4:]) if parsed in _NAT64 else None
+        parsed = parsed.ipv4_mapped or parsed.sixtofour or embedded or parsed
+    is_local = parsed.version == 6 and parsed in _LOCAL_NAT64
+    return is_local or not parsed.is_global or parsed.is_multicast
 
 
 def literal_address(host: str) -> str | None:
-    """``host`` if it is a numeric address, or what ``localhost`` stands for."""
-    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(".localhost"):
+    """``host`` if it is meant as a numeric address, whatever its form, or what ``localhost`` stands for."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
         return "127.0.0.1"
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return None
+    return host if ":" in host or _NUMBERS.fullmatch(host) else None

@@ -105,6 +105,7 @@ class _Fetch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await download.arrived.wait()
+                    continue
             yield progress_line("pulling", download.digest, download.total, download.completed)
         if download.task.done():
             download.task.result()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from socket import AddressFamily
 from typing import Any
 
 import aiohttp
@@ -31,6 +31,7 @@ from .limits import Limits
 
 __all__ = ["Answer", "Transport", "proxy_of", "read_limited", "within"]
 
+_AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 _STREAMS = 256
 _READ_BYTES = 1 << 20  # how far the loop reads ahead on one connection
 _PROXY_SCHEMES = ("http", "https")
@@ -58,7 +59,7 @@ class _PublicResolver(ThreadedResolver):
         self._private = private
 
     async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = [known for known in await super().resolve(host, port, family) if not self._private(known["host"])]
         if not found:
@@ -129,6 +130,7 @@ class Transport:
                     ssl=self._tls or True,
                     use_dns_cache=False,  # an address that was checked is used once
                     resolver=_PublicResolver(self.private) if guarded else ThreadedResolver(),
+                    socket_factory=self._public_socket if guarded else None,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
@@ -137,6 +139,13 @@ class Transport:
                 read_bufsize=_READ_BYTES,
             )
         return self._sessions[guarded]
+
+    def _public_socket(self, address: _AddressInfo) -> socket.socket:
+        """The second door: whatever has come to be the address, this is what is connected to."""
+        family, kind, protocol, _, where = address
+        if self.private(str(where[0])):
+            raise _PrivateAddress("private address")
+        return socket.socket(family, kind, protocol)
 
     def _is_trusted(self, url: URL) -> bool:
         return bool(self.trusted & {url.host, f"{url.host}:{url.port}"})
@@ -199,9 +208,9 @@ def _told(error: Exception, host: str) -> RegistryError:
     """An error of the connection in our words: the host is named, the rest of its address is not."""
     host = cut(host)[1:-1]
     match error:
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, _PrivateAddress):
+            return RedirectRefused(_private(host))
         case aiohttp.ClientConnectorDNSError():
-            if isinstance(error.os_error, _PrivateAddress):
-                return RedirectRefused(_private(host))
             return Unreachable(f"no address found for host {host}: {_reason(error.os_error)}")
         case aiohttp.ClientProxyConnectionError():
             return Unreachable(f"no connection to the proxy for {host}: {_reason(error.os_error)}")

@@ -155,6 +155,12 @@ class Registry:
     def count(self, kind: str) -> int:
         return sum(seen.kind == kind for seen in self.seen)
 
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something that requests bring about."""
+        async with asyncio.timeout(10):
+            while not is_so():  # noqa: ASYNC110 - what is waited for may be anything
+                await asyncio.sleep(0.005)
+
     def fault(self, kind: str, act: Act, times: int = 1, skip: int = 0) -> None:
         self.faults.append(Fault(kind, act, times, skip))
 
@@ -195,7 +201,9 @@ class Registry:
             return await self._put(request, repository, rest)
         if kind == "head":
             data = self.blobs.get(request.path.rpartition("/")[2])
-            return web.Response(status=404) if data is None else web.Response(headers={"Content-Length": str(len(data))})
+            if data is None:
+                return web.Response(status=404)
+            return web.Response(headers={"Content-Length": str(len(data))})
         if kind == "blob":
             return await self._blob(request)
         return await self._upload(request, kind)
@@ -203,7 +211,8 @@ class Registry:
     def challenge(self, realm: str = "") -> web.Response:
         where = realm or self.realm or f"{self.url}/token"
         header = f'Bearer realm="{where}",service="registry",scope="repository:a/b:pull,push"'
-        return web.json_response({"errors": [{"code": "UNAUTHORIZED"}]}, status=401, headers={"WWW-Authenticate": header})
+        body = {"errors": [{"code": "UNAUTHORIZED"}]}
+        return web.json_response(body, status=401, headers={"WWW-Authenticate": header})
 
     async def _blob(self, request: web.Request) -> web.StreamResponse:
         digest = request.path.rpartition("/")[2]
@@ -237,7 +246,8 @@ class Registry:
                 return web.Response(status=201)
             session = f"s{len(self.uploads)}"
             self.uploads[session] = Upload(repository)
-            return web.Response(status=202, headers={"Location": f"/v2/{repository}/blobs/uploads/{session}?state=a%2Fb"})
+            where = f"/v2/{repository}/blobs/uploads/{session}?state=a%2Fb"
+            return web.Response(status=202, headers={"Location": where})
         session = request.path.rpartition("/")[2]
         upload = self.uploads.get(session)
         if upload is None:

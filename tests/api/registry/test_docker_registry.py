@@ -34,7 +34,7 @@ async def test_what_was_pushed_comes_back(docker_registry, store, transfers):
     assert (status, json.loads(body)["layers"][2]["from"]) == (200, "elsewhere:latest")
 
     store.delete(name)
-    assert [path for path in (store.root / "blobs").iterdir()] == []
+    assert not any((store.root / "blobs").iterdir())
     await lines_of(transfers.pull(name, insecure=True))
     after = store.find(name)
     assert (after.digest, after.manifest) == (before.digest, before.manifest)
@@ -57,5 +57,5 @@ async def test_what_the_registry_has_is_not_sent_again(docker_registry, store, t
 async def test_a_model_that_is_not_there(docker_registry, transfers):
     from gristmill.api.registry.errors import RegistryError
 
-    with pytest.raises(RegistryError, match="^pull model manifest: file does not exist$"):
+    with pytest.raises(RegistryError, match=r"^pull model manifest: file does not exist$"):
         await lines_of(transfers.pull(f"{docker_registry.host}/team/nothing", insecure=True))
