@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 from gristmill.runtime.errors import GristmillError
@@ -18,11 +19,12 @@ from .limits import Limits
 from .partial import Part, PartialBlob, is_disk_full, plan
 from .retry import Tries
 from .source import BlobSource
-from .transport import Answer
 from .verify import Verified
 from .workers import Workers
 
 __all__ = ["Download"]
+
+_HASH_STEPS = 4  # writes that are hashed at once
 
 
 class Download:
@@ -37,8 +39,9 @@ class Download:
         self._workers, self._verified = workers, verified
         self._blob: Layer = source.blob
         self._parts: list[Part] = []
-        self._done: dict[Part, asyncio.Event] = {}
         self._restarted: set[Part] = set()
+        self._rewound: set[Part] = set()
+        self._grown = asyncio.Event()
         self._is_cached = self._is_resumed = False
         self.arrived = asyncio.Event()
         self.n_waiters = 0
@@ -59,12 +62,12 @@ class Download:
     async def _run(self) -> None:
         try:
             while not await self._is_there():
-                file = await self._workers.run(PartialBlob.open, self._store.blobs.path, self.digest)
-                if file is None:
-                    await asyncio.sleep(self._limits.lock_poll_s)
-                    continue
+                file = PartialBlob(self._store.blobs.path, self.digest)
                 try:
-                    await self._fetch_and_publish(file)
+                    if await self._workers.run(file.open):
+                        await self._fetch_and_publish(file)
+                    else:  # another server is at it
+                        await asyncio.sleep(self._limits.lock_poll_s)
                 finally:
                     await self._workers.run(file.close)
         finally:
@@ -114,7 +117,7 @@ class Download:
 
     async def _fetch_parts(self, file: PartialBlob, parts: list[Part]) -> Digest:
         await self._workers.run(file.prepare, self.total, parts)
-        self._parts, self._done = parts, {part: asyncio.Event() for part in parts}
+        self._parts = parts
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(file))
@@ -122,18 +125,15 @@ class Download:
                 streams = asyncio.Semaphore(self._limits.n_parts)
                 missing = [part for part in parts if not part.is_complete]
                 fetching = [group.create_task(self._part(file, p, i, streams)) for i, p in enumerate(missing)]
-                for part in parts:
-                    if part.is_complete:
-                        self._done[part].set()
                 if fetching:
                     await asyncio.wait(fetching)
                 keeping.cancel()
                 self.arrived.set()
-        except BaseExceptionGroup as failed:
-            await self._checkpoint(file)
-            raise _first(failed) from None
-        except asyncio.CancelledError:
-            await self._checkpoint(file)
+        except BaseException as failed:
+            with suppress(StoreError):  # then less of it is kept
+                await self._checkpoint(file)
+            if isinstance(failed, BaseExceptionGroup):
+                raise _first(failed) from None
             raise
         return hashing.result()
 
@@ -151,18 +151,17 @@ class Download:
                     if part in self._restarted:
                         raise
                     self._restarted.add(part)
-                    part.completed = 0
-        self._done[part].set()
+                    self._rewind(part)
 
     async def _stream(self, file: PartialBlob, part: Part) -> None:
         """What is missing of a part, over one connection. ``part.completed`` counts what has been written."""
         start, stop = part.offset + part.completed, part.offset + part.size
         async with self._source.open(start, stop) as answer:
             buffer = bytearray()
-            while chunk := await _next_chunk(answer):
+            while chunk := await answer.content.readany():
                 buffer += chunk
                 if part.completed + len(buffer) > part.size:
-                    part.completed = 0
+                    self._rewind(part)
                     raise Transient("more bytes came than were announced")
                 if len(buffer) >= self._limits.write_bytes:
                     await self._write(file, part, buffer)
@@ -174,6 +173,12 @@ class Download:
     async def _write(self, file: PartialBlob, part: Part, data: bytearray) -> None:
         await self._workers.run(file.write, part.offset + part.completed, data)
         part.completed += len(data)
+        self._grown.set()
+
+    def _rewind(self, part: Part) -> None:
+        """Begin a part anew: what came of it is not to be trusted."""
+        part.completed = 0
+        self._rewound.add(part)
 
     async def _keep(self, file: PartialBlob) -> None:
         """Sync and note what has come, every few seconds."""
@@ -185,19 +190,22 @@ class Download:
         await self._workers.run(file.save, [(part, part.completed) for part in self._parts])
 
     async def _hash(self, file: PartialBlob) -> Digest:
-        """Follows the parts in order, each when it has come."""
+        """Follows the bytes in order as they come; once more from the beginning if some of them came twice."""
         sha256 = hashlib.sha256()
-        step = 16 * self._limits.write_bytes
         for part in self._parts:
-            await self._done[part].wait()
-            for offset in range(part.offset, part.offset + part.size, step):
-                size = min(step, part.offset + part.size - offset)
-                await self._workers.run(file.hash_range, sha256, offset, size)
-        return Digest(sha256.hexdigest())
-
-
-async def _next_chunk(answer: Answer) -> bytes:
-    return await answer.content.readany()
+            done = 0
+            while done < part.size:
+                size = min(_HASH_STEPS * self._limits.write_bytes, part.size - done)
+                if part.completed - done < size:
+                    self._grown.clear()
+                    await self._grown.wait()
+                    continue
+                await self._workers.run(file.hash_range, sha256, part.offset + done, size)
+                done += size
+        if not self._rewound:
+            return Digest(sha256.hexdigest())
+        self._rewound.clear()
+        return await self._hash(file)
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

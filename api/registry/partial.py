@@ -64,32 +64,24 @@ def plan(total: int, limits: Limits) -> list[Part]:
 
 
 class PartialBlob:
-    """The files of one unfinished blob, ours alone until ``close``."""
+    """The files of one unfinished blob; ours alone from ``open`` to ``close``."""
 
-    def __init__(self, folder: Path, digest: Digest, fd: int):
+    def __init__(self, folder: Path, digest: Digest):
         self.folder, self.digest = folder, digest
-        self._fd = fd
+        self._fd = -1
         self._saved: dict[int, int] = {}
 
-    @classmethod
-    def open(cls, folder: Path, digest: Digest) -> PartialBlob | None:
-        """None while another process, or another download of this one, works on them."""
-        path = folder / f"{digest.file_name}-partial"
+    def open(self) -> bool:
+        """Take hold of them. False while another process, or another download of this one, works on them."""
         with _writing():
-            make_folders(folder)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
+            make_folders(self.folder)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
+            os.fchmod(self._fd, _MODE)
             try:
-                os.fchmod(fd, _MODE)
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False)):
-                    return cls(folder, digest, fd)
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return os.path.samestat(os.fstat(self._fd), os.stat(self.path, follow_symlinks=False))
             except (BlockingIOError, FileNotFoundError):
-                pass  # somebody else has it, or has just finished it
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)
-            return None
+                return False  # somebody else has it, or has just finished it
 
     @property
     def path(self) -> Path:

@@ -82,10 +82,7 @@ class _Fetch:
     async def lines(self, *, until_verified: bool) -> Lines:
         """Progress until all bytes are there, or the blob is verified. Raises RegistryError, StoreError."""
         while True:
-            if self._download is None:
-                joined = self._downloads.join(self._source)
-                self._download, self._is_ours = await self._stack.enter_async_context(joined)
-            download = self._download
+            download = await self._joined()
             try:
                 async with aclosing(self._watch(download, until_verified=until_verified)) as lines:
                     async for line in lines:
@@ -95,6 +92,13 @@ class _Fetch:
                 if self._is_ours:
                     raise
                 self._download = None
+
+    async def _joined(self) -> Download:
+        if self._download is not None:
+            return self._download
+        joined = self._downloads.join(self._source)
+        self._download, self._is_ours = download, _ = await self._stack.enter_async_context(joined)
+        return download
 
     async def _watch(self, download: Download, *, until_verified: bool) -> Lines:
         pause_s = self._downloads.limits.progress_s

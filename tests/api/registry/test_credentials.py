@@ -217,7 +217,10 @@ def test_the_key_is_made_once_and_for_us_alone(tmp_path):
     assert sorted(os.listdir(path.parent)) == ["id_ed25519", "id_ed25519.pub"]
 
 
-@pytest.mark.parametrize("data", [b"", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"])
+HOLLOW = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("data", [b"", HOLLOW], ids=["empty", "hollow"])
 def test_a_key_that_is_none(tmp_path, data, caplog):
     (tmp_path / "id").write_bytes(data)
     assert load_key_pair(tmp_path / "id") is None

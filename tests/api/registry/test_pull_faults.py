@@ -75,6 +75,17 @@ async def test_manifests_that_are_none(registry, transfers, store, model, act, e
     await ends(transfers, registry, store, error)
 
 
+@pytest.mark.parametrize(("n_more", "fits"), [(0, True), (1, False)])
+async def test_the_limit_of_manifests(registry, transfers, model, n_more, fits):
+    data = registry.manifests["a/b", "latest"]
+    registry.manifests["a/b", "latest"] = data + b" " * ((4 << 20) - len(data) + n_more)
+    if fits:
+        await pull(transfers, registry)
+    else:
+        with pytest.raises(RegistryError, match=r"over the limit"):
+            await pull(transfers, registry)
+
+
 def with_fields(change):
     """The usual manifest with a change to its decoded form."""
 
@@ -284,9 +295,7 @@ async def test_a_part_that_came_is_not_fetched_again(registry, transfers, store,
     digest = digest_of(bulk)
     assert state[0] == digest.replace(":", "-") + "-partial"
     registry.faults.clear()
-    synced = sum(
-        json.loads((store.root / "blobs" / name).read_text())["Completed"] for name in state[1:]
-    )
+    synced = sum(json.loads((store.root / "blobs" / name).read_text())["Completed"] for name in state[1:])
     registry.sent.clear()
     await pull(transfers, registry)
     assert registry.sent[digest] == len(bulk) - synced <= len(bulk) - 9000

@@ -182,6 +182,7 @@ async def test_a_token_that_runs_out_in_mid_way(make_transfers, store, bulk):
 async def test_parts_go_where_a_registry_sends_them_without_credentials(make_transfers, store, bulk):
     async with Registry(needs_token=True) as registry, Registry() as storage:
         model = stored(registry, store, bulk)
+
         async def direct(registry, request):
             session = request.path.rpartition("/")[2]
             next_url = f"{registry.url}{request.path}"
@@ -240,5 +241,3 @@ async def test_who_leaves_calls_the_upload_off(registry, transfers, pushed):
     await asyncio.gather(task, return_exceptions=True)
     assert registry.count("cancel") == 1
     assert registry.uploads == {}
-
-

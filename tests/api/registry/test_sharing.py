@@ -236,12 +236,14 @@ async def test_links_are_not_followed(registry, transfers, store, model, bulk, t
 
 def test_the_files_of_a_download_are_one_owners(tmp_path):
     digest = parse_digest("sha256:" + "0" * 64)
-    first = PartialBlob.open(tmp_path, digest)
-    assert PartialBlob.open(tmp_path, digest) is None
+    first, second = (PartialBlob(tmp_path, digest) for _ in range(2))
+    assert first.open()
+    assert not second.open()
+    second.close()
     first.prepare(10, [Part(0, 0, 10)])
     first.save([(Part(0, 0, 10), 4)])
     first.close()
-    second = PartialBlob.open(tmp_path, digest)
+    assert second.open()
     assert [(part.n, part.completed) for part in second.load(10)] == [(0, 4)]
     assert second.load(11) == []
     second.close()
