@@ -214,6 +214,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
             await stop.wait()
             log.info("stopping")
             await site.stop()
+            app[SERVICE].transfers.stop()
             await _finish(app[SERVICE].manager)
     finally:
         await runner.cleanup()

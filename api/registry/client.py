@@ -106,8 +106,9 @@ class RegistryClient:
         async with self._renewing:
             if self._token == refused:
                 self._token = ""
+                key = await asyncio.to_thread(self._key)
                 self._token = await fetch_token(
-                    self._transport, self.repository.origin, challenges, self._key(), guarded=self._is_guarded
+                    self._transport, self.repository.origin, challenges, key, guarded=self._is_guarded
                 )
 
 

@@ -89,7 +89,7 @@ class _Fetch:
                         yield line
                 return
             except GristmillError:
-                if self._is_ours:
+                if self._is_ours or self._downloads.is_stopped:
                     raise
                 self._download = None
 
@@ -111,6 +111,8 @@ class _Fetch:
                     await download.arrived.wait()
                     continue
             yield progress_line("pulling", download.digest, download.total, download.completed)
+        if self._downloads.is_stopped:
+            raise RegistryError("the server is stopping; the next pull goes on where this one ends")
         if download.task.done():
             download.task.result()
         if not until_verified:

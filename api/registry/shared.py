@@ -24,6 +24,7 @@ class Downloads:
         self._store, self.limits, self._workers = store, limits, workers
         self._verified = Verified(store, workers)
         self._running: dict[Digest, Download] = {}
+        self.is_stopped = False
 
     @property
     def verified(self) -> Verified:
@@ -48,6 +49,12 @@ class Downloads:
             known.n_waiters -= 1
             if not known.n_waiters:
                 await self._end(known)
+
+    def stop(self) -> None:
+        """End all downloads; who waits for one is told. What has come is kept. No more are to be joined."""
+        self.is_stopped = True
+        for download in self._running.values():
+            download.task.cancel()
 
     async def _end(self, download: Download) -> None:
         if self._running.get(download.digest) is download:

@@ -37,6 +37,10 @@ class Transfers:
         client = self._client(Repository.of(model.name.full, insecure=insecure))
         return push_model(self._store, model, client, self._downloads.verified, self._workers)
 
+    def stop(self) -> None:
+        """Pulls that are under way end with an error."""
+        self._downloads.stop()
+
     async def close(self) -> None:
         await self._transport.close()
         self._workers.close()

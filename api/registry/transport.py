@@ -220,7 +220,8 @@ def _told(error: Exception, host: str) -> RegistryError:
             text = getattr(error.certificate_error, "verify_message", "") or "certificate verify failed"
             return RegistryError(f"the certificate of {host} is not trusted: {text}")
         case aiohttp.ClientSSLError():
-            return Unreachable(f"no TLS connection to {host}: {getattr(error.os_error, 'reason', None) or 'it failed'}")
+            reason = str(getattr(error.os_error, "reason", None) or "it failed").replace("_", " ").lower()
+            return Unreachable(f"no TLS connection to {host}: {reason}; a registry of plain http needs insecure")
         case aiohttp.ClientConnectorError():
             return Unreachable(f"no connection to {host}: {_reason(error.os_error)}")
         case asyncio.TimeoutError():
