@@ -74,8 +74,8 @@ class RegistryClient:
             async with self._transport.exchange(
                 method, url, sent, body=body() if body else None, guarded=self._is_guarded, stall_s=stall_s
             ) as answer:
-                if is_own:
-                    self._note_peer(answer)
+                if is_own and self._is_public is None:
+                    self._is_public = not self._transport.is_private(url, answer)
                 if answer.status == 401 and is_own:
                     challenges = answer.headers.getall("WWW-Authenticate", [])
                 elif answer.status in _REDIRECTS and redirects:
@@ -96,10 +96,6 @@ class RegistryClient:
     def _is_guarded(self) -> bool:
         """Once the registry has shown to be on the internet, nothing it says leads to anywhere else."""
         return bool(self._is_public)
-
-    def _note_peer(self, answer: Answer) -> None:
-        if self._is_public is None and answer.peer:
-            self._is_public = not self._transport.private(answer.peer)
 
     async def _renew(self, refused: str, challenges: list[str]) -> None:
         """A new token, unless another request has got one since ``refused`` was sent."""

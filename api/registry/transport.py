@@ -122,6 +122,11 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _told(error, host) from error
 
+    def is_private(self, url: URL, answer: Answer) -> bool:
+        """Whether ``answer`` came from a private address. Behind a proxy only an address in numbers is known."""
+        address = literal_address(url.host or "") or ("" if proxy_of(url) else answer.peer)
+        return bool(address) and self.private(address)
+
     def _session(self, guarded: bool) -> aiohttp.ClientSession:
         if guarded not in self._sessions:
             self._sessions[guarded] = aiohttp.ClientSession(

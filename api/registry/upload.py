@@ -142,9 +142,11 @@ class Upload:
 
                 async def body() -> AsyncIterator[bytes]:
                     self.completed = start
-                    async for chunk in self._chunks(start, stop):
-                        deadline.reschedule(loop.time() + limits.stall_s)
+                    while self.completed < stop:
+                        size = min(limits.write_bytes, stop - self.completed)
+                        chunk = await self._workers.run(self._read, self.completed, size)
                         await self._workers.run(md5.update, chunk)
+                        deadline.reschedule(loop.time() + limits.stall_s)
                         yield chunk
                         self.completed += len(chunk)
                     deadline.reschedule(None)
@@ -157,19 +159,12 @@ class Upload:
         except TimeoutError:
             raise Stalled("the registry takes nothing more") from None
 
-    async def _chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        with store_errors("read from the model store"):
-            fd = os.open(self._path, os.O_RDONLY)
-        try:
-            while start < stop:
-                with store_errors("read from the model store"):
-                    chunk = await self._workers.run(os.pread, fd, min(self._limits.write_bytes, stop - start), start)
-                if not chunk:
-                    raise RegistryError(f"blob {self.blob.digest} has become shorter")
-                start += len(chunk)
-                yield chunk
-        finally:
-            os.close(fd)
+    def _read(self, offset: int, size: int) -> bytes:
+        with store_errors("read from the model store"), open(self._path, "rb", buffering=0) as file:
+            data = os.pread(file.fileno(), size, offset)
+        if not data:
+            raise RegistryError(f"blob {self.blob.digest} has become shorter")
+        return data
 
     async def _check_session(self, answer: Answer) -> None:
         """Raises _SessionGone, and Transient where asking for what has come may help."""

@@ -1,6 +1,7 @@
 """The way to a registry: private addresses, proxies, TLS, and who is asked at all (D3, D26, D27)."""
 
 import asyncio
+import os
 import socket
 import ssl
 
@@ -124,7 +125,7 @@ def test_a_proxy_that_cannot_be_used(monkeypatch, value):
 
 @pytest.fixture
 async def proxy(monkeypatch):
-    """A proxy that answers for everybody: ``answer`` of (method, what was asked for)."""
+    """A proxy that refuses tunnels and sends others away: a list of (method, what was asked for)."""
     asked = []
 
     async def handle(reader, writer):
@@ -132,7 +133,9 @@ async def proxy(monkeypatch):
         while (await reader.readline()).strip():
             pass
         asked.append(line.split()[:2])
-        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        refused = b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+        away = b"HTTP/1.1 307 Away\r\nLocation: http://10.0.0.1/x\r\n"
+        writer.write((refused if asked[-1][0] == "CONNECT" else away) + b"Content-Length: 0\r\n\r\n")
         await writer.drain()
         writer.close()
 
@@ -147,6 +150,13 @@ async def test_a_proxy_that_wants_a_password(proxy, transfers):
     with pytest.raises(RegistryError, match=r"^pull model manifest: the proxy refuses the way to r.example: 407"):
         await lines_of(transfers.pull("r.example/a/b"))
     assert proxy == [["CONNECT", "r.example:443"]]
+
+
+async def test_behind_a_proxy_addresses_in_numbers_are_refused(proxy, transfers, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", os.environ["HTTPS_PROXY"])
+    with pytest.raises(RegistryError, match=r"redirect to private address refused: 10\.0\.0\.1"):
+        await lines_of(transfers.pull("r.example/a/b", insecure=True))
+    assert proxy == [["GET", "http://r.example/v2/a/b/manifests/latest"]]
 
 
 async def test_no_proxy_there(transfers, monkeypatch, unused_tcp_port):
