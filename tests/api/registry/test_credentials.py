@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import logging
 import os
+import sys
 from contextlib import suppress
 
 import pytest
@@ -233,3 +234,13 @@ def test_no_place_for_a_key(tmp_path, caplog):
     (tmp_path / "file").write_bytes(b"")
     assert ensure_key_pair(tmp_path / "file" / "id") is None
     assert load_key_pair(tmp_path / "file" / "id") is None
+
+
+def test_without_cryptography_nothing_is_signed(tmp_path, monkeypatch, caplog):
+    ensure_key_pair(tmp_path / "id")
+    for module in ("asymmetric.ed25519", "serialization"):
+        monkeypatch.setitem(sys.modules, f"cryptography.hazmat.primitives.{module}", None)
+    assert load_key_pair(tmp_path / "id") is None
+    assert "the package cryptography is missing (extra push)" in caplog.text
+    assert ensure_key_pair(tmp_path / "other") is None
+    assert not (tmp_path / "other").exists()

@@ -249,6 +249,20 @@ def test_the_files_of_a_download_are_one_owners(tmp_path):
     second.close()
 
 
+def test_tidying_up_takes_old_downloads_that_nobody_is_at(tmp_path):
+    store = Store(tmp_path)
+    held, left = (parse_digest(f"sha256:{digit * 64}") for digit in "01")
+    blobs = {digest: PartialBlob(store.root / "blobs", digest) for digest in (held, left)}
+    for digest, file in blobs.items():
+        assert file.open()
+        os.utime(blob_file(store, str(digest), "-partial"), (0, 0))
+    blobs[left].close()
+    store.prune()
+    assert blob_file(store, str(held), "-partial").exists()
+    assert not blob_file(store, str(left), "-partial").exists()
+    blobs[held].close()
+
+
 async def test_a_model_without_large_parts_and_an_empty_blob(registry, transfers, store):
     registry.add_model("a/b", (MODEL, tiny_gguf()), (SYSTEM, b""))
     await pull(transfers, registry)
