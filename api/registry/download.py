@@ -19,6 +19,7 @@ from .limits import Limits
 from .partial import Part, PartialBlob, is_disk_full, plan
 from .retry import Tries
 from .source import BlobSource
+from .transport import Answer
 from .verify import Verified
 from .workers import Workers
 
@@ -156,23 +157,36 @@ class Download:
     async def _stream(self, file: PartialBlob, part: Part) -> None:
         """What is missing of a part, over one connection. ``part.completed`` counts what has been written."""
         start, stop = part.offset + part.completed, part.offset + part.size
-        async with self._source.open(start, stop) as answer:
-            buffer = bytearray()
-            while chunk := await answer.content.readany():
-                buffer += chunk
-                if part.completed + len(buffer) > part.size:
-                    self._rewind(part)
-                    raise Transient("more bytes came than were announced")
-                if len(buffer) >= self._limits.write_bytes:
-                    await self._write(file, part, buffer)
-                    buffer = bytearray()
-            await self._write(file, part, buffer)
+        buffer = bytearray()
+        try:
+            async with self._source.open(start, stop) as answer:
+                await self._receive(answer, file, part, buffer)
+        except Transient:
+            await self._write(file, part, buffer)  # what came before the connection broke is as good as the rest
+            raise
+        await self._write(file, part, buffer)
         if not part.is_complete:
             raise Transient(f"the answer ended {part.size - part.completed} bytes too early")
 
-    async def _write(self, file: PartialBlob, part: Part, data: bytearray) -> None:
-        await self._workers.run(file.write, part.offset + part.completed, data)
-        part.completed += len(data)
+    async def _receive(self, answer: Answer, file: PartialBlob, part: Part, buffer: bytearray) -> None:
+        """The body into the file, in large pieces or every second; what is left of it stays in ``buffer``."""
+        loop, limits = asyncio.get_running_loop(), self._limits
+        written_at = loop.time()
+        while chunk := await answer.content.readany():
+            buffer += chunk
+            if part.completed + len(buffer) > part.size:
+                buffer.clear()
+                self._rewind(part)
+                raise Transient("more bytes came than were announced")
+            if len(buffer) >= limits.write_bytes or loop.time() - written_at > limits.write_s:
+                await self._write(file, part, buffer)
+                written_at = loop.time()
+
+    async def _write(self, file: PartialBlob, part: Part, buffer: bytearray) -> None:
+        """All of ``buffer``, which is empty then."""
+        await self._workers.run(file.write, part.offset + part.completed, buffer)
+        part.completed += len(buffer)
+        buffer.clear()
         self._grown.set()
 
     def _rewind(self, part: Part) -> None:

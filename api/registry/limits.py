@@ -35,6 +35,7 @@ class Limits:
     token_bytes: int = 1 << 20
     error_bytes: int = 64 << 10
     write_bytes: int = 1 << 20
+    write_s: float = 1.0
     checkpoint_s: float = 5.0
     progress_s: float = 0.06
     lock_poll_s: float = 0.2

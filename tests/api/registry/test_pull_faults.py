@@ -1,6 +1,7 @@
 """Whatever the registry does (D4 to D15), nothing wrong gets a name, and a clean pull mends it."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -9,6 +10,7 @@ from support.model_folder import problems, tiny_gguf
 from support.registry import (
     MANIFEST_TYPE,
     MODEL,
+    SMALL,
     SYSTEM,
     Registry,
     body,
@@ -299,6 +301,15 @@ async def test_a_part_that_came_is_not_fetched_again(registry, transfers, store,
     registry.sent.clear()
     await pull(transfers, registry)
     assert registry.sent[digest] == len(bulk) - synced <= len(bulk) - 9000
+    assert problems(store.root) == []
+
+
+async def test_what_came_before_a_break_counts(registry, make_transfers, store, model, bulk):
+    """Even if it is less than what is written at once: or a bad line would never bring a large blob."""
+    transfers = make_transfers(replace(SMALL, write_bytes=1 << 20, renewal_bytes=100))
+    registry.fault("blob", cut(300), 60, skip=1)
+    await pull(transfers, registry)
+    assert registry.count("blob") > 60
     assert problems(store.root) == []
 
 
