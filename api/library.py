@@ -23,6 +23,7 @@ from .service import SERVICE, Service, Target, is_cloud, read_request, required,
 from .store import ModelNotFound, Name, StoredModel
 from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
 from .stream import Lines, send_last, send_lines
+from .transfers import missing_base
 
 Line = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -165,6 +166,9 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 
 async def _create_lines(service: Service, body: CreateRequest) -> Lines:
+    async with aclosing(missing_base(service, body.from_)) as lines:
+        async for line in lines:
+            yield line
     if body.template:
         await service.renderer.inspect_go(body.template)  # raises TemplateError for one that is none
     body, name = await with_detected_template(service, body)

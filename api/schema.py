@@ -27,6 +27,8 @@ __all__ = [
     "Message",
     "ModelRequest",
     "NamedRequest",
+    "PullRequest",
+    "PushRequest",
     "RerankRequest",
     "RunRequest",
     "ShowRequest",
@@ -233,6 +235,19 @@ class ShowRequest(NamedRequest, kw_only=True):
 
 
 class DeleteRequest(NamedRequest, kw_only=True):
+    pass
+
+
+class PullRequest(NamedRequest, kw_only=True):
+    """``insecure`` means plain HTTP. Ollama ignores a user's name and password, too."""
+
+    insecure: bool = False
+    stream: bool = True
+    username: str = ""
+    password: str = ""
+
+
+class PushRequest(PullRequest, kw_only=True):
     pass
 
 

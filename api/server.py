@@ -19,7 +19,7 @@ from gristmill.runtime.grammar.checker import GrammarChecker
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
-from . import blobs, chat, cloud, embed, generate, health, library, rerank, tokens
+from . import blobs, chat, cloud, embed, generate, health, library, rerank, tokens, transfers
 from .access import METRICS_PATH, check_keys
 from .anthropic import handlers as anthropic
 from .body import BODY_BYTES
@@ -87,6 +87,8 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/experimental/web_fetch", cloud.web_fetch),
         web.get("/api/experimental/model-recommendations", cloud.recommendations),
         web.post("/api/create", library.create),
+        web.post("/api/pull", transfers.pull),
+        web.post("/api/push", transfers.push),
         web.head("/api/blobs/{digest}", blobs.head_blob),
         web.post("/api/blobs/{digest}", blobs.post_blob),
     ]
@@ -113,6 +115,7 @@ def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> 
         renderer, grammars = Renderer(), GrammarChecker()
         app[SERVICE] = Service(settings, store, manager, renderer, grammars, metrics)
         yield
+        await app[SERVICE].transfers.close()
         await launcher.close()
         await manager.close()
         await renderer.close()
@@ -211,6 +214,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
             await stop.wait()
             log.info("stopping")
             await site.stop()
+            app[SERVICE].transfers.stop()
             await _finish(app[SERVICE].manager)
     finally:
         await runner.cleanup()

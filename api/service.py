@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,10 @@ from .counters import Metrics
 from .errors import Forbidden, NotFound, shown
 from .manager import Manager
 from .readiness import Readiness
+from .registry.keypair import key_path
+from .registry.limits import Limits
+from .registry.transfers import Transfers
+from .registry.transport import Transport
 from .schema import decode_hook
 from .settings import Settings
 from .store import Store, StoredModel
@@ -65,6 +70,8 @@ class Service:
         self.started_at = time.monotonic()
         self.bodies = BodyBudget()
         self.templates = Templates(renderer, settings.go_template)
+        transport = Transport(Limits(), trusted=frozenset(settings.trusted_hosts))
+        self.transfers = Transfers(store, transport, key_path(os.environ))
         self._found: set[str] = set()
         self._guards: dict[Path, TextGuard] = {}
         self._guards_lock = threading.Lock()

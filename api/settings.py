@@ -95,6 +95,9 @@ class Settings:
     metrics: bool | None = _row(
         "GRISTMILL_METRICS", AUTO_FLAG, "auto", "GET /metrics: 1 for everyone, 0 for nobody, auto for local clients"
     )
+    trusted_hosts: tuple[str, ...] = _row(
+        "GRISTMILL_TRUSTED_HOSTS", LIST, "", "Private hosts, and hosts of tokens, that registries may send us to"
+    )
 
     @property
     def n_slots(self) -> int:

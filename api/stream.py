@@ -73,9 +73,11 @@ async def send_frames(
 
 async def send_last(lines: Lines) -> web.Response:
     """Only the last of ``lines``, as one JSON object. An error is raised."""
+    last: dict[str, Any] = {}
     async with aclosing(lines):
-        answers = [line async for line in lines]
-    return json_response(answers[-1])
+        async for last in lines:  # noqa: B007 - only the last one counts, and there may be very many
+            pass
+    return json_response(last)
 
 
 async def _send_rest(

@@ -26,6 +26,8 @@ FIELDS = {
     "create": schema.CreateRequest,
     "copy": schema.CopyRequest,
     "delete": schema.DeleteRequest,
+    "pull": schema.PullRequest,
+    "push": schema.PushRequest,
     "OpenAI's chat completions": ChatCompletionRequest,
     "OpenAI's completions": CompletionRequest,
     "OpenAI's embeddings": EmbeddingRequest,

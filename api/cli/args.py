@@ -123,6 +123,7 @@ class Command:
 
 _CLIENT = ("OLLAMA_HOST", "GRISTMILL_API_KEY", "GRISTMILL_TLS_CA", "GRISTMILL_CONFIG")
 _MODEL = positional("model", metavar="MODEL")
+_INSECURE = switch("--insecure", help="Use plain HTTP to the registry")
 _PREFIX = positional("prefix", metavar="PREFIX", nargs="?", default="")
 
 _JSON = switch("--json", help="Print JSON")
@@ -157,6 +158,7 @@ COMMANDS = (
             choice("--think", values="VALUE", help="Think first: true, false, high, medium, low or max"),
             switch("--hidethinking", help="Do not show what the model thinks"),
             switch("--verbose", help="Show timings after each answer"),
+            _INSECURE,
             switch("--nowordwrap", help="Do not wrap words at the terminal's width"),
             choice("--truncate", values="BOOL", help="Embedding models: cut a text that is too long (default true)"),
             option("--dimensions", metavar="N", type=int, help="Embedding models: length of the vector"),
@@ -193,6 +195,8 @@ COMMANDS = (
         environment=_CLIENT,
     ),
     Command("stop", "MODEL [flags]", "Unload a model", "models:stop", (_MODEL,), environment=_CLIENT),
+    Command("pull", "MODEL [flags]", "Pull a model from a registry", "transfer:pull", (_MODEL, _INSECURE), (), _CLIENT),
+    Command("push", "MODEL [flags]", "Push a model to a registry", "transfer:push", (_MODEL, _INSECURE), (), _CLIENT),
     Command("list", "[PREFIX] [flags]", "List models", "models:list_models", (_PREFIX,), ("ls",), _CLIENT),
     Command("ps", "[PREFIX] [flags]", "List loaded models", "models:ps", (_PREFIX,), environment=_CLIENT),
     Command(

@@ -14,6 +14,7 @@ from .client import Client, ServerError
 from .create import create_model
 from .model_files import looks_like_path
 from .progress import Progress
+from .transfer import pull_model
 from .upload import upload_file
 
 DEFAULT_MODEL = SMOLLM2.name
@@ -22,17 +23,15 @@ _MAX_NAME_CHARS = 80
 _N_DIGITS = 12
 
 
-def obtain_model(client: Client, model: str, settings: Settings) -> str:
-    """The name of a model that the server has. Raises GristmillError, which says how to get the model."""
+def obtain_model(client: Client, model: str, settings: Settings, *, insecure: bool = False) -> str:
+    """The name of a model that the server has: imported, installed or pulled if need be. Raises GristmillError."""
     if looks_like_path(model) or (model.lower().endswith(".gguf") and Path(model).is_file()):
         return import_file(client, Path(model).expanduser())
     if _stored_modelfile(client, model) is None:
-        if not is_default_model(model):
-            raise GristmillError(
-                f"model {cut(model)} not found, and this version cannot pull models: to import a GGUF file, "
-                "use 'gristmill run ./FILE.gguf', or 'gristmill create NAME -f Modelfile' with FROM ./FILE.gguf in it"
-            )
-        _install_default(client, settings)
+        if is_default_model(model):
+            _install_default(client, settings)
+        else:
+            pull_model(client, model, insecure=insecure)
     return model
 
 

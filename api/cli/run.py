@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     client = Client.of(settings)
     piped, words = _piped_input(), " ".join(arguments.prompt)
     with running_server(client):
-        model = obtain_model(client, arguments.model or DEFAULT_MODEL, settings)
+        model = obtain_model(client, arguments.model or DEFAULT_MODEL, settings, insecure=arguments.insecure)
         abilities = Abilities.of(client.post("/api/show", {"model": model}))
         if abilities.embeds:
             from .embedding import print_vector

@@ -12,6 +12,7 @@ from dataclasses import replace
 from gristmill.runtime.errors import GristmillError
 
 from ..host import UNIX
+from ..registry.keypair import ensure_key_pair, key_path
 from ..settings import Settings
 from . import machine
 from .address import Address, read_settings
@@ -28,11 +29,25 @@ def serve(arguments: Namespace) -> int:
     if arguments.until_stdin_closes:
         threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
     try:
-        return run_server(settings, ready=lambda: _greet(settings))
+        return run_server(settings, ready=lambda: _welcome(settings))
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         place = f"unix {settings.socket}" if settings.socket else f"tcp {Address.of(settings)}"
         raise GristmillError(f"listen {place}: bind: {reason}") from None
+
+
+def _welcome(settings: Settings) -> None:
+    _make_key()
+    _greet(settings)
+
+
+def _make_key() -> None:
+    """The key that registries know this server by, unless there is one."""
+    path = key_path(os.environ)
+    pair = ensure_key_pair(path)
+    if pair is not None:
+        print(f"Couldn't find '{path}'. Generating new private key.", file=sys.stderr)
+        print(f"Your new public key is: \n\n{pair.public_line}\n", file=sys.stderr, flush=True)
 
 
 def _greet(settings: Settings) -> None:

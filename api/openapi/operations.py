@@ -53,6 +53,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/api/copy"): Operation("Give a model a second name", schema.CopyRequest),
     ("DELETE", "/api/delete"): Operation("Delete a model", schema.DeleteRequest),
     ("POST", "/api/create"): Operation("Make a model", schema.CreateRequest, answers.Progress, NDJSON),
+    ("POST", "/api/pull"): Operation("Get a model from a registry", schema.PullRequest, answers.Progress, NDJSON),
+    ("POST", "/api/push"): Operation("Send a model to its registry", schema.PushRequest, answers.Progress, NDJSON),
     ("POST", "/api/generate"): Operation("Continue a prompt", schema.GenerateRequest, answers.GenerateLine, NDJSON),
     ("POST", "/api/chat"): Operation("Answer a conversation", schema.ChatRequest, answers.ChatLine, NDJSON),
     ("POST", "/api/embed"): Operation("Vectors of texts", schema.EmbedRequest, answers.Vectors),

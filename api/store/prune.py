@@ -41,7 +41,7 @@ def prune(root: Path, blobs: BlobFolder, manifests: ManifestFolder, used: Set[Di
     for entry, digest in list(blobs.entries()):
         if entry.name.startswith(TEMPORARY_PREFIX) or digest in used or not entry.is_file(follow_symlinks=False):
             continue
-        if _is_old(Path(entry.path)):
+        if _is_old(Path(entry.path)) and not _in_use(Path(entry.path)):  # a download of another server is locked
             _remove(Path(entry.path))
     manifests.remove_empty_folders()
     return None

@@ -109,10 +109,11 @@ class Store:
             if not self.keep_unused:
                 self._remove_unused(replaced)
 
-    def put_manifest(self, name: Name, manifest: Manifest) -> frozenset[Digest]:
+    def put_manifest(self, name: Name, manifest: Manifest, *, data: bytes | None = None) -> frozenset[Digest]:
         """Publish a model whose blobs are all there. Returns the blobs of the model that it replaced.
 
-        Pass these to ``remove_unused`` after the lease is given back. Raises StoreError if a blob is missing.
+        ``data`` are the manifest's bytes where they are not ours to choose. Pass what comes back to ``remove_unused``
+        after the lease is given back. Raises StoreError if a blob is missing.
         """
         with self._lock.exclusive():
             name = self._manifests.resolve(name)
@@ -121,8 +122,27 @@ class Store:
                 raise StoreError(f"cannot write the manifest of {name.short}: {problem}")
             replaced = self._digests(name)
             with store_errors("write to the model store"):
-                self._manifests.publish(name, manifest.encode())
+                self._manifests.publish(name, manifest.encode() if data is None else data)
         return replaced - manifest.digests
+
+    def manifest_bytes(self, model: StoredModel) -> bytes:
+        """The bytes that ``model.digest`` is the digest of. Raises StoreError if the model has changed since."""
+        with store_errors("read from the model store"):
+            data = self._manifests.read(model.name)
+        if digest_of(data).hex != model.digest:
+            raise StoreError(f"model {model.name.short} has just been replaced, try again")
+        return data
+
+    def has_manifest(self, name: Name) -> bool:
+        """Whether there is a model of this name, usable or not."""
+        try:
+            with store_errors("read from the model store"):
+                self._manifests.stat(self._manifests.resolve(name))
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
+        return True
 
     def resolve(self, name: Name) -> Name:
         """``name`` in the spelling under which it is stored, or would be."""

@@ -99,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
             self.fake.models[name] = model(name)
             return self._stream([{"status": status} for status in self.fake.statuses])
+        if self.path in ("/api/pull", "/api/push"):
+            return self._transfer(body["model"])
         name = body.get("model", body.get("source"))
         if not self.fake.has(name):
             return self._json({"error": f"model '{name}' not found"}, 404)
@@ -109,6 +111,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/embed":
             return self._json({"model": name, "embeddings": self.fake.embeddings, **METRICS})
         return self._answer(body)
+
+    def _transfer(self, name: str) -> None:
+        verb = self.path[len("/api/") :]
+        lines: list[dict[str, Any]] = [{"status": "pulling manifest" if verb == "pull" else "retrieving manifest"}]
+        if self.fake.error:
+            return self._stream([*lines, {"error": self.fake.error}])
+        if verb == "pull":
+            self.fake.models[name if ":" in name else f"{name}:latest"] = model(name)
+        digest = {"digest": "sha256:dde5aa3fc5ff" + "0" * 52, "total": 10}
+        lines += [{"status": f"{verb}ing dde5aa3fc5ff", **digest, **more} for more in ({}, {"completed": 10})]
+        last = "verifying sha256 digest" if verb == "pull" else "pushing manifest"
+        return self._stream([*lines, {"status": last}, {"status": "success"}])
 
     def _answer(self, body: dict[str, Any]) -> None:
         chat = self.path == "/api/chat"

@@ -81,6 +81,7 @@ def running_service(store: Path, tls_ca: Path | None = None, **settings: str) ->
         **{k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "GRISTMILL_"))},
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(store),
+        "HOME": str(store.parent),  # a server makes its key there
         "GRISTMILL_BACKEND": "reference",
         "GRISTMILL_SPARE_RUNNER": "0",
         "GRISTMILL_CONFIG": os.devnull,

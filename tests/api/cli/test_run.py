@@ -161,11 +161,16 @@ def test_an_answer_cut_short_is_an_error(gristmill, server):
     assert gristmill("run", "smollm2", "hi") == (1, "Hello world.\n\n", text)
 
 
-def test_a_missing_model_says_how_to_get_one(gristmill, server):
-    status, out, err = gristmill("run", "llama3.2", "hi")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith('Error: model "llama3.2" not found, and this version cannot pull models: ')
-    assert "gristmill create" in err
+def test_a_missing_model_is_pulled(gristmill, server):
+    status, out, err = gristmill("run", "--insecure", "llama3.2", "hi")
+    assert (status, out) == (0, "Hello world.\n\n")
+    assert err.splitlines() == ["pulling manifest", "pulling dde5aa3fc5ff", "verifying sha256 digest", "success"]
+    assert server.bodies("/api/pull") == [{"model": "llama3.2", "insecure": True}]
+
+
+def test_a_model_that_nobody_has(gristmill, server):
+    server.error = "pull model manifest: file does not exist"
+    assert gristmill("run", "llama3.2", "hi") == (1, "", f"pulling manifest\nError: {server.error}\n")
 
 
 def test_on_a_terminal_words_wrap_and_control_characters_go(gristmill, server, monkeypatch):

@@ -31,10 +31,20 @@ def test_three_lines_when_it_is_up(gristmill, free_address, run_server):
     run_server(serve)
     status, out, err = gristmill("serve")
     assert (status, out) == (0, "")
-    address, models, processor = err.splitlines()
+    address, models, processor = err.splitlines()[-3:]
     assert address == f"Listening on http://{free_address}"
     assert models.startswith("Models: 0 in ")
     assert processor.startswith("Computing on ")
+
+
+def test_the_first_server_makes_the_key_that_registries_know_it_by(gristmill, free_address, run_server, tmp_path):
+    run_server(lambda settings, ready: ready() or 0)
+    first, second = (gristmill("serve")[2].splitlines() for _ in range(2))
+    key = tmp_path / "home" / ".ollama" / "id_ed25519"
+    assert first[:3] == [f"Couldn't find '{key}'. Generating new private key.", "Your new public key is: ", ""]
+    assert key.with_suffix(".pub").read_text() == f"{first[3]}\n"
+    assert first[3].startswith("ssh-ed25519 ")
+    assert len(second) == 3
 
 
 def test_an_address_that_is_taken_is_one_line(gristmill, free_address, run_server):

@@ -1,0 +1,235 @@
+"""One blob on its way into the store: parts side by side, a hash that follows them, and only then its name.
+
+The hash is made of what the file holds, not of what the network brought, so a write that went wrong shows, too
+(hardening D21). Knows no manifests and no waiting clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+from gristmill.runtime.errors import GristmillError
+
+from ..store import Digest, Layer, Store, StoreError
+from .errors import Changed, RangesIgnored, RegistryError, Transient
+from .limits import Limits
+from .partial import Part, PartialBlob, is_disk_full, plan
+from .retry import Tries
+from .source import BlobSource
+from .transport import Answer
+from .verify import Verified
+from .workers import Workers
+
+__all__ = ["Download"]
+
+_HASH_STEPS = 4  # writes that are hashed at once
+
+
+class Download:
+    """Starts at once. ``task`` ends when the blob is in the store and verified, or raises GristmillError.
+
+    ``arrived`` is set when all bytes are there, and when nothing more will come. Cancelling the task keeps what was
+    written for the next one.
+    """
+
+    def __init__(self, store: Store, source: BlobSource, limits: Limits, workers: Workers, verified: Verified):
+        self._store, self._source, self._limits = store, source, limits
+        self._workers, self._verified = workers, verified
+        self._blob: Layer = source.blob
+        self._parts: list[Part] = []
+        self._restarted: set[Part] = set()
+        self._rewound: set[Part] = set()
+        self._grown = asyncio.Event()
+        self._is_cached = self._is_resumed = False
+        self.arrived = asyncio.Event()
+        self.n_waiters = 0
+        self.task = asyncio.create_task(self._run())
+
+    @property
+    def digest(self) -> Digest:
+        return self._blob.digest
+
+    @property
+    def total(self) -> int:
+        return self._blob.size
+
+    @property
+    def completed(self) -> int:
+        return self.total if self._is_cached else sum(part.completed for part in self._parts)
+
+    async def _run(self) -> None:
+        try:
+            while not await self._is_there():
+                file = PartialBlob(self._store.blobs.path, self.digest)
+                try:
+                    if await self._workers.run(file.open):
+                        await self._fetch_and_publish(file)
+                    else:  # another server is at it
+                        await asyncio.sleep(self._limits.lock_poll_s)
+                finally:
+                    await self._workers.run(file.close)
+        finally:
+            self.arrived.set()
+
+    async def _is_there(self) -> bool:
+        """Whether the blob is in the store, and good; one that is not good is set aside."""
+        if await self._workers.run(self._store.blobs.size, self.digest) == self.total:
+            self._is_cached = True
+            self.arrived.set()
+        if await self._verified.is_good(self._blob):
+            return True
+        self._is_cached = False
+        self.arrived.clear()
+        await self._workers.run(self._verified.set_aside, self.digest)
+        return False
+
+    async def _fetch_and_publish(self, file: PartialBlob) -> None:
+        if await self._workers.run(self._store.blobs.size, self.digest) is not None:
+            return await self._workers.run(file.remove)  # published while we opened the file
+        try:
+            found = await self._fetch(file)
+            if found != self.digest and self._is_resumed:  # what an earlier run left may have been wrong
+                await self._workers.run(file.forget)
+                found = await self._fetch(file)
+        except StoreError as error:
+            if is_disk_full(error):
+                await self._workers.run(file.trim, self._parts)
+            raise
+        if found != self.digest:
+            await self._workers.run(file.remove)
+            raise RegistryError(f"digest mismatch, file must be downloaded again: want {self.digest}, got {found}")
+        await self._workers.run(file.publish, self.total)
+        self._verified.note(self.digest)
+        return None
+
+    async def _fetch(self, file: PartialBlob) -> Digest:
+        """All bytes into ``file``. Returns the digest of what is there then."""
+        parts = await self._workers.run(file.load, self.total)
+        self._is_resumed = any(part.completed for part in parts)
+        parts = parts or plan(self.total, self._limits)
+        try:
+            return await self._fetch_parts(file, parts)
+        except RangesIgnored:
+            await self._workers.run(file.forget)
+            return await self._fetch_parts(file, [Part(0, 0, self.total)])
+
+    async def _fetch_parts(self, file: PartialBlob, parts: list[Part]) -> Digest:
+        await self._workers.run(file.prepare, self.total, parts)
+        self._parts = parts
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(self._keep(file))
+                hashing = group.create_task(self._hash(file))
+                streams = asyncio.Semaphore(self._limits.n_parts)
+                missing = [part for part in parts if not part.is_complete]
+                fetching = [group.create_task(self._part(file, p, i, streams)) for i, p in enumerate(missing)]
+                if fetching:
+                    await asyncio.wait(fetching)
+                keeping.cancel()
+                self.arrived.set()
+        except BaseException as failed:
+            with suppress(StoreError):  # then less of it is kept
+                await self._checkpoint(file)
+            if isinstance(failed, BaseExceptionGroup):
+                raise _first(failed) from None
+            raise
+        return hashing.result()
+
+    async def _part(self, file: PartialBlob, part: Part, place: int, streams: asyncio.Semaphore) -> None:
+        await asyncio.sleep(max(place + 1 - self._limits.first_streams, 0) * self._limits.ramp_s)
+        tries = Tries(self._limits)
+        async with streams:
+            while not part.is_complete:
+                before = part.completed
+                try:
+                    await self._stream(file, part)
+                except Transient as error:
+                    await tries.after(error, progress=part.completed - before)
+                except Changed:
+                    if part in self._restarted:
+                        raise
+                    self._restarted.add(part)
+                    self._rewind(part)
+
+    async def _stream(self, file: PartialBlob, part: Part) -> None:
+        """What is missing of a part, over one connection. ``part.completed`` counts what has been written."""
+        start, stop = part.offset + part.completed, part.offset + part.size
+        buffer = bytearray()
+        try:
+            async with self._source.open(start, stop) as answer:
+                await self._receive(answer, file, part, buffer)
+        except Transient:
+            await self._write(file, part, buffer)  # what came before the connection broke is as good as the rest
+            raise
+        await self._write(file, part, buffer)
+        if not part.is_complete:
+            raise Transient(f"the answer ended {part.size - part.completed} bytes too early")
+
+    async def _receive(self, answer: Answer, file: PartialBlob, part: Part, buffer: bytearray) -> None:
+        """The body into the file, in large pieces or every second; what is left of it stays in ``buffer``."""
+        loop, limits = asyncio.get_running_loop(), self._limits
+        written_at = loop.time()
+        while chunk := await answer.content.readany():
+            buffer += chunk
+            if part.completed + len(buffer) > part.size:
+                buffer.clear()
+                self._rewind(part)
+                raise Transient("more bytes came than were announced")
+            if len(buffer) >= limits.write_bytes or loop.time() - written_at > limits.write_s:
+                await self._write(file, part, buffer)
+                written_at = loop.time()
+
+    async def _write(self, file: PartialBlob, part: Part, buffer: bytearray) -> None:
+        """All of ``buffer``, which is empty then."""
+        await self._workers.run(file.write, part.offset + part.completed, buffer)
+        part.completed += len(buffer)
+        buffer.clear()
+        self._grown.set()
+
+    def _rewind(self, part: Part) -> None:
+        """Begin a part anew: what came of it is not to be trusted."""
+        part.completed = 0
+        self._rewound.add(part)
+
+    async def _keep(self, file: PartialBlob) -> None:
+        """Sync and note what has come, every few seconds."""
+        while True:
+            await asyncio.sleep(self._limits.checkpoint_s)
+            await self._checkpoint(file)
+
+    async def _checkpoint(self, file: PartialBlob) -> None:
+        await self._workers.run(file.save, [(part, part.completed) for part in self._parts])
+
+    async def _hash(self, file: PartialBlob) -> Digest:
+        """Follows the bytes in order as they come; once more from the beginning if some of them came twice."""
+        sha256 = hashlib.sha256()
+        for part in self._parts:
+            done = 0
+            while done < part.size:
+                size = min(_HASH_STEPS * self._limits.write_bytes, part.size - done)
+                if part.completed - done < size:
+                    self._grown.clear()
+                    await self._grown.wait()
+                    continue
+                await self._workers.run(file.hash_range, sha256, part.offset + done, size)
+                done += size
+        if not self._rewound:
+            return Digest(sha256.hexdigest())
+        self._rewound.clear()
+        return await self._hash(file)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """One error of those that came together: ours before any other."""
+    leaves = list(_leaves(group))
+    return next((error for error in leaves if isinstance(error, GristmillError)), leaves[0])
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
