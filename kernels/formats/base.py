@@ -69,6 +69,8 @@ class Format:
         row_bytes = self.row_bytes(x.shape[-1])
         if not x.numel():
             return x.new_zeros((*x.shape[:-1], row_bytes), dtype=torch.uint8)
-        importance = imatrix.expand(x.shape).reshape(-1, self.block_elems) if imatrix is not None and self.weighs else None
+        importance = None
+        if imatrix is not None and self.weighs:
+            importance = imatrix.expand(x.shape).reshape(-1, self.block_elems)
         blocks = self.encode_blocks(x.reshape(-1, self.block_elems), importance)
         return blocks.reshape(*x.shape[:-1], row_bytes)

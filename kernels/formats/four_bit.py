@@ -123,7 +123,10 @@ def encode_nvfp4(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tens
 
 def _lookup_weights(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
     """Levels are far apart where elements are large, so without an importance these count for more."""
-    return x.square() if importance is None else block_weights(x, importance, group=32)
+    if importance is not None:
+        return block_weights(x, importance, group=32)
+    subs = x.reshape(-1, 32)
+    return (subs.square().mean(1, keepdim=True).sqrt() + subs.abs()).reshape(x.shape)
 
 
 def _codes(levels: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:

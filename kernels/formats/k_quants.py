@@ -84,7 +84,7 @@ def _scale_and_minimum(blocks: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 
 def encode_q2_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
-    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=16, high=3, top=15, span=(-0.9, 0.05, 37))
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=16, high=3, top=15, span=(-0.9, 0.1, 19))
     packed = (scale | minimum << 4).to(torch.uint8)
     return torch.cat((packed, _pack_quarters(q), put_half(d), put_half(dmin)), dim=1)
 
@@ -98,13 +98,13 @@ def encode_q3_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tenso
 
 
 def encode_q4_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
-    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=15, top=63, span=(-0.9, 0.05, 37))
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=15, top=63, span=(-0.9, 0.075, 25))
     head = (put_half(d), put_half(dmin), _pack_scales(scale, minimum))
     return torch.cat((*head, _pack_halves(q)), dim=1)
 
 
 def encode_q5_k(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
-    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=31, top=63, span=(-0.9, 0.05, 37))
+    d, dmin, scale, minimum, q = _affine_codes(x, importance, n_subs=8, high=31, top=63, span=(-0.9, 0.075, 25))
     head = (put_half(d), put_half(dmin), _pack_scales(scale, minimum))
     return torch.cat((*head, _pack_bits((q >> 4).reshape(-1, 8, 32)), _pack_halves(q & 15)), dim=1)
 

@@ -109,7 +109,7 @@ def _range_scale(
     """The lowest level, d and its inverse. Without an importance, levels go from the smallest element in ``steps``
     equal steps to the largest."""
     if importance is not None:
-        d, low = affine_scale(x, importance, steps, span=(-0.9, 0.05, 37), floor_at_zero=False)
+        d, low = affine_scale(x, importance, steps, span=(-2.0, 0.05, 61), floor_at_zero=False)
         return rounded_half(low), *_stored(d)
     low = x.amin(dim=1, keepdim=True)
     d = (x.amax(dim=1, keepdim=True) - low) / steps

@@ -1,7 +1,7 @@
 """Searches for the scales of blocks: what the encoders of several formats share.
 
-All minimise a weighted sum of squared errors over blocks (n, m) with weights w (n, m): a few dozen candidates are tried,
-and for each the codes that it gives are held while the scale is solved for by least squares. That is how GGML's
+All minimise a weighted sum of squared errors over blocks (n, m) with weights w (n, m): a few dozen candidates are
+tried, and for each the codes that it gives are held while the scale is solved for by least squares. That is how GGML's
 encoders search (ggml-quants.c, make_qx_quants and make_qkx3_quants); the last step is ours: of the stored, rounded
 scales, the neighbours are tried as well.
 """
@@ -30,9 +30,9 @@ def block_weights(x: torch.Tensor, importance: torch.Tensor | None, *, group: in
     return importance * (spread + squares).sqrt().reshape(x.shape)
 
 
-def symmetric_scale(x: torch.Tensor, w: torch.Tensor, low: int, high: int, *, steps: int = 9) -> torch.Tensor:
+def symmetric_scale(x: torch.Tensor, w: torch.Tensor, low: int, high: int) -> torch.Tensor:
     """d (n, 1) of x (n, m) ~ d * q, q from ``low`` (below zero) to ``high``."""
-    return code_scale(x, w, lambda y: y.round().clamp(low, high), [low + 0.1 * i for i in range(-steps, steps + 1)])
+    return code_scale(x, w, lambda y: y.round().clamp(low, high), [low + 0.2 * i for i in range(-5, 6)])
 
 
 def code_scale(x: torch.Tensor, w: torch.Tensor, nearest: Rounding, ends: Iterable[float]) -> torch.Tensor:
@@ -96,10 +96,14 @@ def _solve(
 
 
 def best_neighbours(
-    x: torch.Tensor, w: torch.Tensor, codes: list[torch.Tensor], limits: list[tuple[int, int]], made: Callable[..., torch.Tensor]
+    x: torch.Tensor,
+    w: torch.Tensor,
+    codes: list[torch.Tensor],
+    limits: list[tuple[int, int]],
+    made: Callable[..., torch.Tensor],
 ) -> list[torch.Tensor]:
-    """Of stored scale ``codes``, each (n, 1), those up to one away with which ``made(*codes)``, the decoded block (n, m),
-    is nearest to x."""
+    """Of stored scale ``codes``, each (n, 1), those up to one away with which ``made(*codes)``, the decoded block
+    (n, m), is nearest to x."""
     best = codes
     error = _error(x, w, made(*codes))
     for offsets in _offsets(len(codes)):

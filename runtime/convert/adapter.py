@@ -55,7 +55,12 @@ def convert_adapter(folder: Path, base: Mapping[str, Value], file: Sink) -> None
         "adapter.lora.alpha": _alpha(config, tensors),
     }
     plans = [TensorPlan(name, FORMATS["F32"], tuple(tensor.shape)) for name, tensor in tensors.items()]
-    write_gguf(file, metadata, plans, lambda plan: [memoryview(tensors[plan.name].numpy()).cast("B")])
+    write_gguf(file, metadata, plans, lambda plan: [_bytes(tensors[plan.name])])
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    array: Any = tensor.numpy()
+    return memoryview(array).cast("B")
 
 
 def _config(folder: Path) -> dict[str, Any]:

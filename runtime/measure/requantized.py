@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gristmill.kernels.dispatch import Backend, Graph, Weight
+from gristmill.kernels.encoder import Encoder
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.qtensor import QTensor
 
@@ -30,6 +31,7 @@ class Requantizing:
 
     def __init__(self, backend: Backend, format: Format, importance: ImportanceMatrix | None = None):
         self._backend, self._format, self._importance = backend, format, importance
+        self._encoder = Encoder()
         self.name, self.own_threads = backend.name, backend.own_threads
         self.kernels: Mapping[tuple[str, str], Callable[..., Any]] = backend.kernels
         self.n_elems = self.n_bytes = self.n_kept = 0
@@ -40,8 +42,10 @@ class Requantizing:
             self.n_kept += tensor.n_bytes // tensor.format.block_bytes * tensor.format.block_elems
             return self._backend.prepare(name, tensor, device)
         exact = tensor.dequantize()
-        importance = None if self._importance is None else self._importance.of(
-            name, tensor.shape[0] if len(tensor.shape) == 3 else 1, tensor.shape[-1]
+        importance = (
+            None
+            if self._importance is None
+            else self._importance.of(name, tensor.shape[0] if len(tensor.shape) == 3 else 1, tensor.shape[-1])
         )
         started = time.perf_counter()
         encoded = QTensor(self._encode(exact, importance), self._format)
@@ -52,10 +56,10 @@ class Requantizing:
     def _encode(self, x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
         """A stack of experts may have importance for each."""
         if importance is None or x.dim() < 3 or len(importance) == 1:
-            return self._format.encode(x, None if importance is None else importance[0])
+            return self._encoder(x, self._format, None if importance is None else importance[0])
         import torch
 
-        return torch.stack([self._format.encode(*pair) for pair in zip(x, importance, strict=True)])
+        return torch.stack([self._encoder(rows, self._format, by) for rows, by in zip(x, importance, strict=True)])
 
     def capture(self, function: Callable[[], Any]) -> Graph | None:
         return self._backend.capture(function)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gristmill.kernels.encoder import Encoder
 from gristmill.kernels.formats import FORMATS, Format
 from gristmill.kernels.lazy import torch
 
@@ -120,21 +121,25 @@ def quantize_file(
     plan: QuantizationPlan,
     *,
     imatrix: ImportanceMatrix | None = None,
+    encoder: Encoder | None = None,
     on_progress: OnProgress | None = None,
 ) -> int:
     """Write the planned GGUF file and return its size in bytes; syncing and publishing it is the caller's.
+
+    ``encoder`` None: one on all cores.
 
     ``on_progress(tensor, done, total)`` comes after each piece of work and counts bytes of the source. Raises
     InvalidFile, naming the tensor, for weights that are not finite or do not fit into the format.
     """
     planned = {tensor.info.name: tensor for tensor in plan.tensors}
     total, done = plan.n_bytes_before, 0
+    encoder = encoder or Encoder()
 
     def data(target: TensorPlan) -> Iterator[memoryview]:
         nonlocal done
         tensor = planned[target.name]
         n_before = done
-        for n_rows_done, n_rows, piece in _pieces(source, tensor, imatrix):
+        for n_rows_done, n_rows, piece in _pieces(source, tensor, imatrix, encoder):
             yield piece
             done = n_before + tensor.info.n_bytes * n_rows_done // n_rows
             if on_progress is not None:
@@ -171,7 +176,7 @@ def _metadata(
 
 
 def _pieces(
-    source: Checkpoint, tensor: PlannedTensor, imatrix: ImportanceMatrix | None
+    source: Checkpoint, tensor: PlannedTensor, imatrix: ImportanceMatrix | None, encoder: Encoder
 ) -> Iterator[tuple[int, int, memoryview]]:
     """Rows done, rows in all, and the encoded bytes of the rows between; expert by expert."""
     if not tensor.is_changed:
@@ -188,7 +193,7 @@ def _pieces(
             rows = info.format.decode(encoded[expert, start : start + step])
             _check(rows, info, format)
             n_done = expert * n_rows + start + rows.shape[0]
-            yield n_done, n_experts * n_rows, _bytes(format.encode(rows, weights))
+            yield n_done, n_experts * n_rows, _bytes(encoder(rows, format, weights))
 
 
 def _importance(info: TensorInfo, imatrix: ImportanceMatrix) -> torch.Tensor | None:

@@ -233,7 +233,7 @@ async def test_a_draft_model_is_a_layer_of_its_own_and_a_new_one_replaces_it(sto
     [
         (b"PK", "draft_files: supplied file was not in GGUF format"),
         (b"GGUF", "invalid gguf: version: the file ends inside it"),
-        (tiny_gguf(architecture="clip"), 'draft_files: they are not one model'),
+        (tiny_gguf(architecture="clip"), "draft_files: they are not one model"),
     ],
 )
 async def test_a_draft_that_is_no_model_is_refused(store, data, error):

@@ -172,6 +172,14 @@ struct TopKArgs {               // the k highest of x (n,), highest first, and w
     int32_t n, k;
 };
 
+struct EncodeArgs {             // rows of numbers (n, cols) to blocks
+    const float* x;
+    const float* importance;    // of each column, from row to row importance_stride apart; or null
+    uint8_t* out;               // (n, row_bytes)
+    int64_t importance_stride, cols, row_bytes;
+    int32_t format, block_elems, block_bytes;   // format: its type number in GGUF
+};
+
 struct MaskedArgs {             // out (n,) = x where its bit is set, else minus infinity
     const float* x;
     const uint32_t* bits;       // (ceil(n / 32),), the lowest bit first

@@ -104,5 +104,6 @@ template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Pr
 template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const EncodeArgs&, int64_t, int64_t, Program&);
 
 }  // namespace gristmill

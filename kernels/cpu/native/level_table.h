@@ -22,7 +22,7 @@ struct Level {
     RunFn linear_prepare, linear;
     RunFn expert_order, expert_prepare, expert;
     RunFn embedding, norm, layer_norm, point, gather, angles, rope_store, attention, attention_merge, route, combine,
-        top_k, masked;
+        top_k, masked, encode;
 };
 
 extern const Level level_portable, level_avx2, level_avx512, level_avx512_vnni, level_avx512_bf16;

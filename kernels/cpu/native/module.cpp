@@ -143,6 +143,28 @@ PyObject* pack(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_pack(c, a, out); });
 }
 
+PyObject* encode(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "format", "cols", "block_elems", "block_bytes", "x",
+                                        "importance", "importance_stride", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, cols, x, importance, stride, out_address;
+    EncodeArgs a{};
+    if (!parse(args, keywords, "OOniniinnnn", names, &context, &program, &n, &a.format, &cols, &a.block_elems,
+               &a.block_bytes, &x, &importance, &stride, &out_address))
+        return nullptr;
+    if (a.block_elems <= 0 || cols % a.block_elems) {
+        PyErr_SetString(PyExc_ValueError, "a row must be whole blocks");
+        return nullptr;
+    }
+    a.x = at<const float>(x);
+    a.importance = at<const float>(importance);
+    a.out = at<uint8_t>(out_address);
+    a.importance_stride = stride;
+    a.cols = cols;
+    a.row_bytes = cols / a.block_elems * a.block_bytes;
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.encode, a, n, 1, out); });
+}
+
 // -- operators --
 
 bool read_matrix(PyObject* item, int cols, Matrix& m) {
@@ -436,7 +458,7 @@ PyMethodDef methods[] = {
     {"kinds", kinds, METH_NOARGS, "Names of the packed formats; the index is the kind."},
     {"panel_bytes", packed_panel_bytes, METH_VARARGS, "panel_bytes(kind, cols) -> bytes of 16 packed rows"},
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
-    GM_OPERATOR(pack), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
+    GM_OPERATOR(pack), GM_OPERATOR(encode), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
     GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
     GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
     {nullptr, nullptr, 0, nullptr},

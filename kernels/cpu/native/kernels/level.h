@@ -20,6 +20,8 @@
 #include "pointwise.h"
 #include "top_k.h"
 #include "masked.h"
+#include "encode_search.h"
+#include "encode.h"
 
 #define GM_TEXT2(x) #x
 #define GM_TEXT(x) GM_TEXT2(x)
@@ -53,7 +55,7 @@ extern const Level GM_JOIN(level_, GM_LEVEL) = {
     GM_LEVEL::expert_order, GM_LEVEL::expert_prepare, GM_LEVEL::expert,
     GM_LEVEL::embedding, GM_LEVEL::norm, GM_LEVEL::layer_norm, GM_LEVEL::point, GM_LEVEL::gather_rows, GM_LEVEL::angles,
     GM_LEVEL::rope_store, GM_LEVEL::attention, GM_LEVEL::attention_merge, GM_LEVEL::route, GM_LEVEL::combine,
-    GM_LEVEL::top_k, GM_LEVEL::masked,
+    GM_LEVEL::top_k, GM_LEVEL::masked, GM_LEVEL::encode,
 };
 
 }  // namespace gristmill

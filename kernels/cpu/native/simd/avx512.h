@@ -77,6 +77,7 @@ static inline F div(F x, F y) { return _mm512_div_ps(x, y); }
 static inline F fma(F x, F y, F z) { return _mm512_fmadd_ps(x, y, z); }
 static inline F max(F x, F y) { return _mm512_max_ps(x, y); }       // y where either is NaN
 static inline F min(F x, F y) { return _mm512_min_ps(x, y); }
+static inline F sqrt_f(F x) { return _mm512_sqrt_ps(x); }
 static inline F abs(F x) { return _mm512_abs_ps(x); }
 static inline F zero_below(F x, float limit, F y) {                 // y where x >= limit or x is NaN, else 0
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, set_f(limit), _CMP_NLT_UQ), y);

@@ -100,6 +100,10 @@ static inline F fma(F x, F y, F z) {
 }
 static inline F max(F x, F y) { return x > y ? x : y; }                                                  // y where either is NaN
 static inline F min(F x, F y) { return x < y ? x : y; }
+static inline F sqrt_f(F x) {
+    for (int i = 0; i < 16; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
+}
 static inline F abs(F x) { return (F)((I)x & 0x7FFFFFFF); }
 static inline I round_i(F x) {      // to nearest, ties to even: the addition rounds. |x| below 2^22; 0 for NaN.
     F shifted = x + 12582912.0f;
