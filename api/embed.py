@@ -60,6 +60,9 @@ class EmbedRun:
         """See ``messages.Embed``. Raises InvalidRequest for inputs that cannot be embedded."""
         import numpy as np
 
+        if self.target.model.adapter_paths:
+            name = shown(self.target.sent)
+            raise InvalidRequest(f"model: {name} has an adapter, which embeddings would be made without; use its base")
         async with leased(self.service, self.target, self.options, self.body.keep_alive_s, self.client) as lease:
             if not inputs:
                 return Embedding(np.empty((0, 0), np.float32), load_ns=lease.load_ns)

@@ -162,10 +162,11 @@ class Run:
             sampling = msgspec.structs.replace(sampling, max_tokens=max(1, sampling.max_tokens - n_done))
         watch = TokenWatch(self.service.metrics, self.target.model.name.short, self.started_ns)
         truncate = self.body.truncate and shorten is None
+        adapters = [str(path) for path in self.target.model.adapter_paths]
         async with self.lease() as lease:
             while True:
                 answer = lease.runner.submit(
-                    prompt, sampling, context=context, truncate=truncate, progress=self.body.progress
+                    prompt, sampling, context=context, truncate=truncate, progress=self.body.progress, adapters=adapters
                 )
                 try:
                     async with contextlib.aclosing(answer):

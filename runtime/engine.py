@@ -18,7 +18,7 @@ from .errors import GristmillError
 from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, Reading, TokenLogprob
 from .grammar.compiler import Compiler
 from .logprobs import token_logprob
-from .pages import PagePool
+from .pages import ROOT, PagePool
 from .params import Sampling, Usage
 from .prompt import PromptReader, n_kept, shifted
 from .sampling import Sampler
@@ -80,8 +80,11 @@ class Engine:
         *,
         truncate: bool = False,
         progress: bool = False,
+        adapters: tuple[str, ...] = (),
     ) -> None:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
+
+        ``adapters`` are files of LoRA adapters, read when they are first needed; all of them count for the request.
 
         Raises what ``PromptReader`` raises, and InvalidRequest for a grammar that cannot be used; such a request has
         no events.
@@ -97,6 +100,8 @@ class Engine:
             text=TextStream(self.tokenizer.stream(sampling.shown), sampling.stop),
             matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
             reports=progress,
+            adapters=adapters,
+            root=adapters or ROOT,
         )
         self._inbox.put(sequence)
 
@@ -161,12 +166,24 @@ class Engine:
             item = self._inbox.get()
             wait = False
             if isinstance(item, Sequence):
-                self._live[item.id] = item
-                self._n_prompt += len(item.tokens)
-                self.scheduler.add(item)
+                events += self._join(item)
             elif item in self._live:
                 events += self._finish(self._live[item], "abort")
         return events
+
+    def _join(self, seq: Sequence) -> list[Event]:
+        """Adapters are read here, in the thread that computes; one that cannot be is this request's failure only."""
+        try:
+            for path in seq.adapters:
+                if self.forward.adapters is None:
+                    raise GristmillError("this model takes no adapters")
+                self.forward.adapters.load(path)
+        except GristmillError as error:
+            return [Failed(id=seq.id, error=str(error), kind=type(error).__name__)]
+        self._live[seq.id] = seq
+        self._n_prompt += len(seq.tokens)
+        self.scheduler.add(seq)
+        return []
 
     def _take(self, plan: Plan, logits: torch.Tensor) -> list[Event]:
         """Draw tokens. ``logits`` has a row for each sequence of the plan, and one more for each token of its draft."""
@@ -257,7 +274,7 @@ class Engine:
 
 def _span(seq: Sequence, n: int) -> Span:
     tokens = [*seq.tokens[seq.n_computed : seq.n_computed + n - len(seq.draft)], *seq.draft]
-    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft))
+    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft), adapters=seq.adapters)
 
 
 def _usage(seq: Sequence) -> Usage:

@@ -19,6 +19,7 @@ from .errors import GristmillError, InvalidRequest, UnsupportedModel
 from .events import Failed, Piece
 from .kv_cache import PAGE_SIZE, KVCache
 from .layers import Decoder, Pooling
+from .lora import Adapters
 from .models import Network, build_model
 from .params import Sampling
 from .speculative import DraftModel
@@ -33,8 +34,17 @@ class Model:
     """A loaded model. Not safe for use from several threads at once; an ``Engine`` is, see there."""
 
     def __init__(
-        self, checkpoint: Checkpoint, network: Network, pooling: Pooling, ops: Ops, *, n_ctx: int, kv_type: str
+        self,
+        checkpoint: Checkpoint,
+        network: Network,
+        pooling: Pooling,
+        ops: Ops,
+        adapters: Adapters,
+        *,
+        n_ctx: int,
+        kv_type: str,
     ):
+        self.adapters = adapters
         self._checkpoint, self.network, self.pooling, self.ops = checkpoint, network, pooling, ops
         self.n_ctx, self.kv_type = n_ctx, kv_type
 
@@ -68,7 +78,14 @@ class Model:
         """Raises InvalidFile or UnsupportedModel where the file's vocabulary cannot be used."""
         return tokenizer_from_metadata(self._checkpoint.metadata)
 
-    def logits(self, ids: Sequence[int]) -> torch.Tensor:
+    def load_adapter(self, path: str | os.PathLike[str]) -> str:
+        """Read a LoRA adapter; returns its name, for ``adapters`` of the methods below. Several may be loaded.
+
+        Raises UnsupportedModel where it is another model's, InvalidFile.
+        """
+        return self.adapters.load(path)
+
+    def logits(self, ids: Sequence[int], *, adapters: Sequence[str] = ()) -> torch.Tensor:
         """Logits float32 (len(ids), n_vocab) at every position. Raises InvalidRequest for ids that do not fit."""
         bad = [token for token in ids if not 0 <= token < self.decoder.n_vocab]
         if bad or not 0 < len(ids) <= self.n_ctx:
@@ -76,12 +93,14 @@ class Model:
             raise InvalidRequest(f"{what}: 1 to {self.n_ctx} ids below {self.decoder.n_vocab} are possible")
         forward = self.forward(1)
         pages = list(range(forward.cache.n_pages))
-        return forward([Span(list(ids), 0, pages, all_logits=True)])
+        return forward([Span(list(ids), 0, pages, all_logits=True, adapters=tuple(adapters))])
 
-    def generate(self, prompt: str | list[int], sampling: Sampling | None = None) -> Iterator[Piece]:
+    def generate(
+        self, prompt: str | list[int], sampling: Sampling | None = None, *, adapters: Sequence[str] = ()
+    ) -> Iterator[Piece]:
         """Continue ``prompt``. Raises InvalidRequest for a prompt that does not fit, GristmillError on failure."""
         engine = self.engine(n_slots=1)
-        engine.submit(0, prompt, sampling or Sampling(), [])
+        engine.submit(0, prompt, sampling or Sampling(), [], adapters=tuple(adapters))
         while True:
             for event in engine.step():
                 if isinstance(event, Piece):
@@ -147,7 +166,7 @@ class Model:
         """The model with a KV cache of its own for ``n_contexts`` full contexts."""
         n_pages = n_contexts * -(-self.n_ctx // PAGE_SIZE)
         cache = KVCache.allocate(self.decoder.config, n_pages, self.kv_type, self.ops.device)
-        return Forward(self.decoder, cache, self.n_ctx)
+        return Forward(self.decoder, cache, self.n_ctx, self.adapters)
 
 
 def open_model(
@@ -186,5 +205,6 @@ def open_with(
     meta = Metadata(checkpoint.metadata)
     trained = meta.count("context_length", high=1 << 31)
     n_ctx = min(n_ctx, trained) if n_ctx > 0 else trained
-    network, pooling = build_model(meta, Weights(checkpoint, ops, on_progress), n_ctx)
-    return Model(checkpoint, network, pooling, ops, n_ctx=n_ctx, kv_type=kv_type)
+    weights = Weights(checkpoint, ops, on_progress)
+    network, pooling = build_model(meta, weights, n_ctx)
+    return Model(checkpoint, network, pooling, ops, weights.adapters, n_ctx=n_ctx, kv_type=kv_type)

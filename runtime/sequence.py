@@ -34,6 +34,7 @@ class Sequence:
     text: TextStream
     matcher: Matcher | None = None
     reports: bool = False
+    adapters: tuple[str, ...] = ()
     prompt_ids: list[int] = field(default_factory=list)
     arrival: int = 0
     n_computed: int = 0

@@ -16,6 +16,7 @@ from gristmill.kernels.layout import TokenLayout
 from .batch import Batch
 from .kv_cache import KVCache
 from .layers import Decoder
+from .lora import Adapters, Mask
 
 MAX_CAPTURED = 17  # tokens of a sequence with its draft
 
@@ -28,15 +29,19 @@ class Span:
     start: int
     pages: list[int]
     all_logits: bool = False
+    adapters: tuple[str, ...] = ()
 
 
 class Forward:
-    """A model with its cache. One at a time: the fixed tensors are shared by all calls."""
+    """A model with its cache. One at a time: the fixed tensors are shared by all calls.
 
-    def __init__(self, model: Decoder, cache: KVCache, n_ctx: int):
-        self.model, self.cache = model, cache
+    ``adapters`` are the model's; those that a span names must be loaded.
+    """
+
+    def __init__(self, model: Decoder, cache: KVCache, n_ctx: int, adapters: Adapters | None = None):
+        self.model, self.cache, self.adapters = model, cache, adapters
         self.max_pages = -(-n_ctx // cache.page_size)
-        self._captured: dict[tuple[int, int], tuple[DecodeInputs, Graph]] = {}
+        self._captured: dict[tuple[int, int, tuple[str, ...]], tuple[DecodeInputs, Graph]] = {}
 
     def __call__(self, spans: list[Span]) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab): of each span's last token, or of all where ``all_logits``.
@@ -47,13 +52,24 @@ class Forward:
             if all(len(span.tokens) == 1 for span in spans) or (len(spans) == 1 and _is_drafted(spans[0])):
                 return self._replay(spans)
             batch = pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device)
+            return self._forward(batch, masks(spans, self.model.ops.device))
+
+    def _forward(self, batch: Batch, active: list[Mask]) -> torch.Tensor:
+        if self.adapters is None:
+            assert not active, "a model without adapters was asked for one"
             return self.model.forward(batch, self.cache)
+        self.adapters.active = active
+        try:
+            return self.model.forward(batch, self.cache)
+        finally:
+            self.adapters.active = ()
 
     def _replay(self, spans: list[Span]) -> torch.Tensor:
-        shape = len(spans), len(spans[0].tokens)
+        shape = len(spans), len(spans[0].tokens), _named(spans)
         if shape not in self._captured:
             inputs = DecodeInputs(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
-            graph = self.model.ops.capture(lambda: self.model.forward(inputs.batch, self.cache))
+            inputs.masks = masks(spans, self.model.ops.device)
+            graph = self.model.ops.capture(lambda: self._forward(inputs.batch, inputs.masks))
             self._captured[shape] = (inputs, graph)
         inputs, graph = self._captured[shape]
         inputs.fill(spans)
@@ -78,6 +94,7 @@ class DecodeInputs:
         # Whose pages the table holds, and how many.
         self._rows: list[tuple[list[int], int]] = [([], 0)] * len(self._lengths)
         self._per_span = len(self._ids) // len(self._lengths)
+        self.masks: list[Mask] = []
 
     def fill(self, spans: list[Span]) -> None:
         page_size = self.batch.layout.page_size
@@ -94,12 +111,28 @@ class DecodeInputs:
             if known is not pages or n_known != len(pages):  # a sequence's pages stay, more may come
                 self._rows[i] = (pages, len(pages))
                 self._table[i, : len(pages)] = pages
+        for mask in self.masks:
+            mask.rows.copy_(_rows_of(mask.adapter, spans))
         self._upload()
 
     def _upload(self) -> None:
         for target, source in zip(self._fixed, self._host, strict=True):
             if target is not source:  # on the CPU they are one and the same
                 target.copy_(source)
+
+
+def _named(spans: list[Span]) -> tuple[str, ...]:
+    return tuple(sorted({name for span in spans for name in span.adapters}))
+
+
+def masks(spans: list[Span], device: torch.device) -> list[Mask]:
+    """For every adapter that a span names, which of the tokens it counts for."""
+    return [Mask(name, _rows_of(name, spans).to(device)) for name in _named(spans)]
+
+
+def _rows_of(adapter: str, spans: list[Span]) -> torch.Tensor:
+    flags = [float(adapter in span.adapters) for span in spans for _ in span.tokens]
+    return torch.tensor(flags, dtype=torch.float32)[:, None]
 
 
 def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device) -> Batch:

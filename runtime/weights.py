@@ -13,6 +13,7 @@ from gristmill.kernels.ops import Ops
 from gristmill.kernels.qtensor import QTensor
 
 from .errors import UnsupportedModel
+from .lora import Adapters
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -27,6 +28,7 @@ class Weights:
 
     def __init__(self, checkpoint: Checkpoint, ops: Ops, on_progress: Callable[[int, int], None] | None = None):
         self.ops = ops
+        self.adapters = Adapters(ops, checkpoint.tensors, str(checkpoint.metadata.get("general.architecture")))
         self._checkpoint = checkpoint
         self._prepared: dict[str, Weight] = {}
         self._read: set[str] = set()

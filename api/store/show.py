@@ -45,6 +45,8 @@ def modelfile_text(model: StoredModel, options: Mapping[str, Any] | None = None,
     """A Modelfile that makes this model again; ``options`` and ``system`` replace the model's own."""
     file = Modelfile(
         sources=[str(path) for path in (model.model_path, *model.projector_paths)],
+        adapter="".join(str(path) for path in model.adapter_paths[-1:]),
+        draft=str(model.draft_path or ""),
         template=model.template or NO_TEMPLATE,
         system=model.system if system is None else system,
         renderer=model.config.renderer,

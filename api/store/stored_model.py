@@ -73,6 +73,11 @@ class StoredModel:
         return self._blobs.file(weights[0].digest)
 
     @property
+    def adapter_paths(self) -> list[Path]:
+        """Files of LoRA adapters; all of them count."""
+        return [self._blobs.file(layer.digest) for layer in self.manifest.of_type(MediaType.ADAPTER)]
+
+    @property
     def draft_path(self) -> Path | None:
         """The file with the weights of a smaller model that guesses tokens, if there is one."""
         drafts = self.manifest.of_type(MediaType.DRAFT)

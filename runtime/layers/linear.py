@@ -31,10 +31,16 @@ class Linear:
         biased: bool = True,
     ):
         self.ops, self.scale_sum = weights.ops, scale_sum
+        self.name, self.adapters = f"{name}.weight", weights.adapters
         self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
         self.bias = weights.optional_vector(f"{name}.bias", n_out) if biased else None
         self.scale = weights.optional_vector(f"{name}.scale", 1) if scaled else None
         weights.ignore(f"{name}.scale", f"{name}.bias")
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether an adapter adds to this product in the present step: then no operator may take several at once."""
+        return self.adapters.touches(self.name)
 
     @property
     def projection(self) -> Projection:
@@ -44,6 +50,12 @@ class Linear:
 
     def __call__(self, x: torch.Tensor, norm: Norm | None = None, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x (n, in), which goes through ``norm`` first -> (n, out), plus ``residual`` (n, out)."""
+        if self.is_adapted:
+            x = x if norm is None else self.ops.rms_norm(x, norm)
+            return self.adapters.add(self.name, x, self._base(x, None, residual))
+        return self._base(x, norm, residual)
+
+    def _base(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None) -> torch.Tensor:
         if self.scale is None:
             return self.ops.linear(x, self.weight, bias=self.bias, norm=norm, residual=residual)
         bias_inside = self.bias if self.scale_sum else None
@@ -54,8 +66,8 @@ class Linear:
 
 
 def apply_all(linears: Sequence[Linear], x: torch.Tensor, norm: Norm | None = None) -> list[torch.Tensor]:
-    """Each of ``linears`` on the same x, together where none has a scale."""
-    if any(linear.scale is not None for linear in linears):
+    """Each of ``linears`` on the same x, together where none has a scale or an adapter."""
+    if any(linear.scale is not None or linear.is_adapted for linear in linears):
         return [linear(x, norm) for linear in linears]
     return linears[0].ops.linears(x, [linear.projection for linear in linears], norm)
 

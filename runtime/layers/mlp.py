@@ -68,11 +68,15 @@ class GatedMlp:
         self.down = Linear(weights, f"{prefix}ffn_down{suffix}", hidden, ffn, **options)
 
     def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor:
-        if self.gate.scale is None and self.up.scale is None and self.activation in FUSED:
+        if self._is_fused():
             inner = self.ops.gated_linear(x, self.gate.projection, self.up.projection, self.activation, norm)
         else:
             inner = self.ops.gated(self.gate(x, norm), self.up(x, norm), self.activation)
         return self.down(inner, residual=residual)
+
+    def _is_fused(self) -> bool:
+        plain = all(linear.scale is None and not linear.is_adapted for linear in (self.gate, self.up))
+        return plain and self.activation in FUSED
 
 
 class Sum:

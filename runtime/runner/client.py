@@ -111,15 +111,18 @@ class Runner:
         context: list[int] | None = None,
         truncate: bool = False,
         progress: bool = False,
+        adapters: Sequence[str] = (),
     ) -> AsyncGenerator[Piece | Reading | Finished, None]:
         """Pieces and one last ``Finished``; with ``progress``, ``Reading`` before. Closing it early aborts the request.
+
+        ``adapters`` are files of LoRA adapters that count for it.
 
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
         message = partial(Submit, prompt=prompt, sampling=sampling, context=context or [], truncate=truncate)
         name = REQUEST_ID.get()
-        return self._ask(lambda i: message(id=i, progress=progress, name=name))
+        return self._ask(lambda i: message(id=i, progress=progress, adapters=tuple(adapters), name=name))
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.

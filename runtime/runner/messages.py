@@ -73,7 +73,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
     control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
     prompt that does not fit loses its middle, else it fails with ``PromptTooLong``. ``progress``: how far the prompt
-    is read is reported by ``Reading``. ``name`` is what logs call it.
+    is read is reported by ``Reading``. ``adapters``: files of LoRA adapters for it. ``name`` is what logs call it.
     """
 
     id: int
@@ -82,6 +82,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     context: list[int] = []
     truncate: bool = False
     progress: bool = False
+    adapters: tuple[str, ...] = ()
     name: str = ""
 
 

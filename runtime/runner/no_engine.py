@@ -23,7 +23,7 @@ class NoEngine:
         self._reason = reason
         self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def submit(self, request_id: int, *prompt: object, truncate: bool = False, progress: bool = False) -> None:
+    def submit(self, request_id: int, *prompt: object, **options: object) -> None:
         """Raises InvalidRequest."""
         raise InvalidRequest(self._reason)
 

@@ -192,6 +192,7 @@ class RunnerProcess:
                 message.context,
                 truncate=message.truncate,
                 progress=message.progress,
+                adapters=message.adapters,
             )
         else:
             self.embedding.submit(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import SimpleNamespace
 
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, RunnerStopped
@@ -49,6 +49,7 @@ class FakeRunner:
         context: list[int] | None = None,
         truncate: bool = False,
         progress: bool = False,
+        adapters: Sequence[str] = (),
     ) -> AsyncGenerator[Piece | Reading | Finished, None]:
         if not self.alive:
             raise RunnerStopped(STOPPED)
