@@ -74,8 +74,9 @@ class QuantizationPlan:
         return sum(tensor.target.n_bytes for tensor in self.tensors)
 
     def requantized(self) -> list[str]:
-        """Tensors that lose a second time: quantized already, and changed."""
-        return [t.info.name for t in self.tensors if t.is_changed and t.info.format.name not in _FLOATS]
+        """Tensors that lose a second time: quantized already, and quantized again otherwise."""
+        changed = [tensor for tensor in self.tensors if tensor.is_changed]
+        return [t.info.name for t in changed if not {t.info.format.name, t.choice.format.name} & {*_FLOATS}]
 
     def without_importance(self, imatrix: ImportanceMatrix | None) -> list[str]:
         """Tensors whose format is of little use without an importance matrix, and that have no entry in one."""
