@@ -17,6 +17,7 @@ import torch
 from .cpu.backend import CpuBackend
 from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
+from .lora import LoraTable
 from .qtensor import QTensor
 from .reference import ReferenceBackend
 from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
@@ -84,6 +85,41 @@ class Ops:
     def embedding(self, ids: torch.Tensor, w: Weight) -> torch.Tensor:
         """ids int64 (n,), w (n_vocab, hidden) -> (n, hidden)."""
         return self.table.find("embedding", w.stored)(ids, w)
+
+    # -- adapters, which add in place --------------------------------------------------------------------------
+
+    def lora(
+        self,
+        ys: Sequence[torch.Tensor],
+        x: torch.Tensor,
+        tables: Sequence[LoraTable],
+        adapter_ids: torch.Tensor,
+        max_rank: int,
+        norm: Norm | None = None,
+    ) -> None:
+        """Each of up to four ys (n, out) += B A norm(x (n, in)), row by row with the pair of its adapter.
+
+        ``adapter_ids`` int32 (n,), below 0 for none. No pair has a (padded) rank above ``max_rank``.
+        """
+        self.table.find("lora")(ys, x, tables, adapter_ids, max_rank, norm)
+
+    def lora_experts(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        table: LoraTable,
+        adapter_ids: torch.Tensor,
+        max_rank: int,
+        experts: torch.Tensor,
+    ) -> None:
+        """``lora`` beside ``expert_linear``: y (n, k, out), x (n, k or 1, in), experts int64 (n, k)."""
+        self.table.find("lora_experts")(y, x, table, adapter_ids, max_rank, experts)
+
+    def lora_embedding(
+        self, y: torch.Tensor, ids: torch.Tensor, table: LoraTable, adapter_ids: torch.Tensor, max_rank: int
+    ) -> None:
+        """``lora`` beside ``embedding``: y (n, hidden) += B times the row of A that ids int64 (n,) name."""
+        self.table.find("lora_embedding")(y, ids, table, adapter_ids, max_rank)
 
     # -- rows --------------------------------------------------------------------------------------------------
 

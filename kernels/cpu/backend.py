@@ -11,6 +11,7 @@ from ..dispatch import ANY, KernelKey, Weight
 from ..memory import Memory
 from ..qtensor import QTensor
 from .context import CpuContext
+from .lora import LoraOperators
 from .operators import CpuOperators
 from .recorder import CpuGraph, Recorder
 from .weights import pack
@@ -38,6 +39,7 @@ _OPERATORS = (
     "top_k",
     "masked",
 )
+_LORA = ("lora", "lora_experts", "lora_embedding")
 
 
 class CpuBackend:
@@ -50,9 +52,9 @@ class CpuBackend:
         self.name = f"cpu-{self.context.level}"
         self._memory = Memory()
         self._recorder = Recorder(self.context)
-        operators = CpuOperators(self._recorder)
+        sources = ((CpuOperators(self._recorder), _OPERATORS), (LoraOperators(self._recorder), _LORA))
         self.kernels: Mapping[KernelKey, Callable[..., Any]] = {
-            (name, ANY): getattr(operators, name) for name in _OPERATORS
+            (name, ANY): getattr(operators, name) for operators, names in sources for name in names
         }
 
     def prepare(self, name: str, tensor: QTensor, device: torch.device) -> Weight:

@@ -14,7 +14,7 @@ import torch
 
 from ..dispatch import ANY, KernelKey, Weight
 from ..qtensor import QTensor
-from . import attention, linear, moe, pointwise, rope
+from . import attention, linear, lora, moe, pointwise, rope
 
 _DENSE = {torch.float32: "dense-f32", torch.bfloat16: "dense-bf16"}
 
@@ -40,6 +40,9 @@ class ReferenceBackend:
             ("gated_linear", ANY): linear.gated_linear,
             ("expert_linear", ANY): linear.expert_linear,
             ("embedding", ANY): linear.embedding,
+            ("lora", ANY): lora.lora,
+            ("lora_experts", ANY): lora.lora_experts,
+            ("lora_embedding", ANY): lora.lora_embedding,
             ("rms_norm", ANY): pointwise.rms_norm,
             ("layer_norm", ANY): pointwise.layer_norm,
             ("add", ANY): pointwise.add,

@@ -43,7 +43,7 @@ def linear(
     norm: Norm | None = None,
     residual: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    y = _rows_times(x if norm is None else rms_norm(x, norm), w.data)
+    y = rows_times(x if norm is None else rms_norm(x, norm), w.data)
     if bias is not None:
         y = y + bias
     return y if residual is None else residual + y
@@ -61,7 +61,7 @@ def gated_linear(
     return gated(inner, outer, activation)
 
 
-def _rows_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+def rows_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """A matrix of few rows is padded as well: it would go the way of a vector."""
     y = functional.linear(pad_rows(x).to(w.dtype), pad_rows(w) if w.shape[0] < ROW_TILE else w)
     return y[: x.shape[0], : w.shape[0]].to(torch.float32)
@@ -74,7 +74,7 @@ def expert_linear(x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Te
     out = x.new_empty(n * k, w.shape[1])
     for expert in torch.unique(flat).tolist():
         rows = (flat == expert).nonzero().squeeze(1)
-        out[rows] = _rows_times(x[rows], w.data[expert])
+        out[rows] = rows_times(x[rows], w.data[expert])
     return out.reshape(n, k, w.shape[1])
 
 

@@ -46,6 +46,36 @@ struct ExpertArgs {
     int32_t kind, rows, cols, n, n_experts, pairs_per_input;
 };
 
+// One adapter's part for one weight (rows, cols): what it adds is B A x. A rank of 0: it has none.
+struct LowRank {
+    const float* a;             // (rank, cols rounded up to 16); of an embedding (its rows, rank)
+    const float* b;             // (rank, rows rounded up to 32): B transposed
+    int64_t rank;               // a multiple of 4
+};
+
+struct LoraTarget {
+    const LowRank* adapters;    // by adapter id
+    float* out;                 // (n, rows), which is added to
+    int64_t out_stride;
+    int32_t rows;
+};
+
+// out_t += B A norm(x) with the matrices of each row's adapter. With experts, those of its expert in a stack of them;
+// with ids, A has a row for each id and there is no x.
+struct LoraArgs {
+    const float* x;             // (n_inputs, cols); row i reads row i / rows_per_input
+    const float* norm;          // (cols,) weight of an RMS norm that x goes through first, or null
+    const int64_t* ids;         // (n,), or null
+    const int64_t* experts;     // (n,), or null
+    const int32_t* adapter_ids; // row i has adapter_ids[i / rows_per_token]; below 0: none
+    float* inner;               // room for (n, n_targets, max_rank)
+    int64_t x_stride;
+    float eps;
+    int32_t n, cols, rows_per_input, rows_per_token, n_targets, max_rank;
+    int32_t n_splits;           // of one row's ranks
+    LoraTarget targets[kMaxMatrices];
+};
+
 struct EmbeddingArgs {
     const int64_t* ids;         // (n,); a row of NaN for an id that is not a row
     const uint8_t* data;

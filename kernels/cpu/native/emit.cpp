@@ -14,6 +14,7 @@ constexpr int64_t kClaimBytes = 192 << 10;  // of weights that a thread claims a
 constexpr int32_t kOwnRows = 2;             // up to so many rows, each thread prepares for itself: no barrier
 constexpr int64_t kBlockBytes = 384 << 10;  // of prepared rows that stay in the second cache
 constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
+constexpr int32_t kLoraGroup = 4, kLoraOutputs = 64, kRankSplits = 8;   // as in kernels/lora.h
 
 template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, int64_t grain, size_t scratch = 0,
                                   BeginFn begin = nullptr, CountFn count = nullptr) {
@@ -65,6 +66,15 @@ void emit_experts(Context& c, ExpertArgs a, Program& out) {
                         c.level.expert_scratch(a), nullptr, c.level.expert_count));
 }
 
+void emit_lora(Context& c, LoraArgs a, Program& out) {
+    const int64_t n_groups = (a.n + kLoraGroup - 1) / kLoraGroup;
+    a.n_splits = n_groups * a.n_targets < 8 * c.pool.n_threads() ? kRankSplits : 1;
+    int64_t n_chunks = 0;
+    for (int t = 0; t < a.n_targets; ++t) n_chunks += (a.targets[t].rows + kLoraOutputs - 1) / kLoraOutputs;
+    emit_items(c, c.level.lora_inner, a, n_groups * a.n_targets * a.n_splits, 1, out);
+    emit_items(c, c.level.lora_outer, a, n_groups * n_chunks, 1, out);
+}
+
 void emit_embedding(Context& c, const EmbeddingArgs& a, int64_t n, Program& out) {
     out.push_back(phase(c.level.embedding, a, n, 1, c.level.embedding_scratch(a)));
 }
@@ -105,5 +115,6 @@ template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, 
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const EncodeArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const LoraArgs&, int64_t, int64_t, Program&);
 
 }  // namespace gristmill

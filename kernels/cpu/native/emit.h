@@ -36,6 +36,7 @@ struct Context {                    // a level on some threads
 // Each appends the phases of one operator. Fields that name room (acts, partial, order) are filled in here.
 void emit_linear(Context&, LinearArgs, Program&);
 void emit_experts(Context&, ExpertArgs, Program&);
+void emit_lora(Context&, LoraArgs, Program&);
 void emit_embedding(Context&, const EmbeddingArgs&, int64_t n, Program&);
 void emit_attention(Context&, AttentionArgs, int64_t n, Program&);
 void emit_pack(Context&, PackArgs, Program&);

@@ -222,6 +222,42 @@ PyObject* experts(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_experts(c, a, out); });
 }
 
+bool read_lora_target(PyObject* item, LoraTarget& target) {
+    Py_ssize_t adapters, out, stride;
+    if (!PyArg_ParseTuple(item, "nnni", &adapters, &out, &stride, &target.rows)) return false;
+    target.adapters = at<const LowRank>(adapters);
+    target.out = at<float>(out);
+    target.out_stride = stride;
+    return true;
+}
+
+PyObject* lora(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "cols", "x", "x_stride", "targets", "adapter_ids", "inner",
+                                        "max_rank", "rows_per_input", "rows_per_token", "norm", "eps", "ids", "experts",
+                                        nullptr};
+    PyObject *context, *program, *targets;
+    Py_ssize_t x, x_stride, adapter_ids, inner, norm = 0, ids = 0, experts = 0;
+    LoraArgs a{};
+    if (!parse(args, keywords, "OOiinnOnniii|nfnn", names, &context, &program, &a.n, &a.cols, &x, &x_stride, &targets,
+               &adapter_ids, &inner, &a.max_rank, &a.rows_per_input, &a.rows_per_token, &norm, &a.eps, &ids, &experts))
+        return nullptr;
+    a.x = at<const float>(x);
+    a.x_stride = x_stride;
+    a.norm = at<const float>(norm);
+    a.ids = at<const int64_t>(ids);
+    a.experts = at<const int64_t>(experts);
+    a.adapter_ids = at<const int32_t>(adapter_ids);
+    a.inner = at<float>(inner);
+    a.n_targets = static_cast<int32_t>(PyTuple_Size(targets));
+    if (a.n_targets < 1 || a.n_targets > kMaxMatrices) {
+        PyErr_Format(PyExc_ValueError, "targets: a tuple of 1 to %d", kMaxMatrices);
+        return nullptr;
+    }
+    for (int i = 0; i < a.n_targets; ++i)
+        if (!read_lora_target(PyTuple_GetItem(targets, i), a.targets[i])) return nullptr;
+    return finish(context, program, [&](Context& c, Program& out) { emit_lora(c, a, out); });
+}
+
 PyObject* embedding(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {"context", "program", "n", "ids", "data", "kind", "rows", "cols", "out", nullptr};
     PyObject *context, *program;
@@ -458,7 +494,8 @@ PyMethodDef methods[] = {
     {"kinds", kinds, METH_NOARGS, "Names of the packed formats; the index is the kind."},
     {"panel_bytes", packed_panel_bytes, METH_VARARGS, "panel_bytes(kind, cols) -> bytes of 16 packed rows"},
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
-    GM_OPERATOR(pack), GM_OPERATOR(encode), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(embedding), GM_OPERATOR(norm),
+    GM_OPERATOR(pack), GM_OPERATOR(encode), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(lora), GM_OPERATOR(embedding),
+    GM_OPERATOR(norm),
     GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
     GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
     {nullptr, nullptr, 0, nullptr},
