@@ -18,14 +18,14 @@ from .errors import GristmillError
 from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, Reading, TokenLogprob
 from .grammar.compiler import Compiler
 from .logprobs import token_logprob
-from .pages import ROOT, PagePool
+from .pages import PagePool
 from .params import Sampling, Usage
 from .prompt import PromptReader, n_kept, shifted
 from .sampling import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 from .speculative import Drafter, PromptLookup, Speculator
-from .step import Forward, Span
+from .step import NO_ADAPTER, Forward, Span
 
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer
@@ -55,6 +55,7 @@ class Engine:
         max_drafted: int = 1,
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
+        self._adapters = forward.adapters
         self.read_prompt = PromptReader(tokenizer, n_ctx)
         self._top_k = forward.model.ops.top_k
         self._grammars = Compiler(tokenizer, forward.model.ops.device)
@@ -86,8 +87,8 @@ class Engine:
 
         ``adapters`` are files of LoRA adapters, read when they are first needed; all of them count for the request.
 
-        Raises what ``PromptReader`` raises, and InvalidRequest for a grammar that cannot be used; such a request has
-        no events.
+        Raises what ``PromptReader`` and ``Adapters.acquire`` raise, and InvalidRequest for a grammar that cannot be
+        used; such a request has no events.
         """
         tokens = self.read_prompt(prompt, context, sampling, truncate)
         limit = sampling.max_tokens if sampling.max_tokens > 0 else 10 * self.n_ctx
@@ -100,9 +101,9 @@ class Engine:
             text=TextStream(self.tokenizer.stream(sampling.shown), sampling.stop),
             matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
             reports=progress,
-            adapters=adapters,
-            root=adapters or ROOT,
         )
+        if adapters:
+            sequence.adapt(self._adapters.acquire(adapters))
         self._inbox.put(sequence)
 
     def abort(self, request_id: int) -> None:
@@ -166,24 +167,12 @@ class Engine:
             item = self._inbox.get()
             wait = False
             if isinstance(item, Sequence):
-                events += self._join(item)
+                self._live[item.id] = item
+                self._n_prompt += len(item.tokens)
+                self.scheduler.add(item)
             elif item in self._live:
                 events += self._finish(self._live[item], "abort")
         return events
-
-    def _join(self, seq: Sequence) -> list[Event]:
-        """Adapters are read here, in the thread that computes; one that cannot be is this request's failure only."""
-        try:
-            for path in seq.adapters:
-                if self.forward.adapters is None:
-                    raise GristmillError("this model takes no adapters")
-                self.forward.adapters.load(path)
-        except GristmillError as error:
-            return [Failed(id=seq.id, error=str(error), kind=type(error).__name__)]
-        self._live[seq.id] = seq
-        self._n_prompt += len(seq.tokens)
-        self.scheduler.add(seq)
-        return []
 
     def _take(self, plan: Plan, logits: torch.Tensor) -> list[Event]:
         """Draw tokens. ``logits`` has a row for each sequence of the plan, and one more for each token of its draft."""
@@ -270,11 +259,14 @@ class Engine:
         del self._live[seq.id]
         self.speculator.forget(seq)
         self.scheduler.remove(seq)
+        if seq.adapter is not None:
+            self._adapters.release(seq.adapter)
 
 
 def _span(seq: Sequence, n: int) -> Span:
     tokens = [*seq.tokens[seq.n_computed : seq.n_computed + n - len(seq.draft)], *seq.draft]
-    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft), adapters=seq.adapters)
+    adapter_id = seq.adapter.id if seq.adapter else NO_ADAPTER
+    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft), adapter_id=adapter_id)
 
 
 def _usage(seq: Sequence) -> Usage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -15,11 +16,11 @@ from .config import Metadata
 from .embedding import Embedder
 from .embedding_input import EmbeddingInput
 from .engine import Engine
-from .errors import GristmillError, InvalidRequest, UnsupportedModel
+from .errors import GristmillError, InvalidRequest, UnsupportedModel, cut
 from .events import Failed, Piece
 from .kv_cache import PAGE_SIZE, KVCache
 from .layers import Decoder, Pooling
-from .lora import Adapters
+from .lora import Adapter, Adapters
 from .models import Network, build_model
 from .params import Sampling
 from .speculative import DraftModel
@@ -45,6 +46,7 @@ class Model:
         kv_type: str,
     ):
         self.adapters = adapters
+        self._named_adapters: dict[str, Adapter] = {}
         self._checkpoint, self.network, self.pooling, self.ops = checkpoint, network, pooling, ops
         self.n_ctx, self.kv_type = n_ctx, kv_type
 
@@ -81,19 +83,40 @@ class Model:
     def load_adapter(self, path: str | os.PathLike[str]) -> str:
         """Read a LoRA adapter; returns its name, for ``adapters`` of the methods below. Several may be loaded.
 
-        Raises UnsupportedModel where it is another model's, InvalidFile.
+        It stays until ``unload_adapter``. Raises UnsupportedModel where it is another model's, InvalidFile.
         """
-        return self.adapters.load(path)
+        name = os.fspath(path)
+        loaded = self.adapters.acquire([name])
+        if name in self._named_adapters:
+            self.unload_adapter(name)
+        self._named_adapters[name] = loaded
+        return name
+
+    def unload_adapter(self, name: str) -> None:
+        """What ``load_adapter`` has loaded may go, once no request uses it. Raises InvalidRequest for another name."""
+        if name not in self._named_adapters:
+            raise InvalidRequest(f"adapter {cut(os.path.basename(name))} is not loaded")
+        self.adapters.release(self._named_adapters.pop(name))
 
     def logits(self, ids: Sequence[int], *, adapters: Sequence[str] = ()) -> torch.Tensor:
-        """Logits float32 (len(ids), n_vocab) at every position. Raises InvalidRequest for ids that do not fit."""
+        """Logits float32 (len(ids), n_vocab) at every position. Raises InvalidRequest for ids that do not fit.
+
+        ``adapters`` are names of loaded adapters or files; what several add is added up.
+        """
         bad = [token for token in ids if not 0 <= token < self.decoder.n_vocab]
         if bad or not 0 < len(ids) <= self.n_ctx:
             what = f"token id {bad[0]} is outside the vocabulary" if bad else f"{len(ids)} ids do not fit"
             raise InvalidRequest(f"{what}: 1 to {self.n_ctx} ids below {self.decoder.n_vocab} are possible")
         forward = self.forward(1)
         pages = list(range(forward.cache.n_pages))
-        return forward([Span(list(ids), 0, pages, all_logits=True, adapters=tuple(adapters))])
+        span = Span(list(ids), 0, pages, all_logits=True)
+        if not adapters:
+            return forward([span])
+        adapter = self.adapters.acquire(adapters)
+        try:
+            return forward([replace(span, adapter_id=adapter.id)])
+        finally:
+            self.adapters.release(adapter)
 
     def generate(
         self, prompt: str | list[int], sampling: Sampling | None = None, *, adapters: Sequence[str] = ()
@@ -101,14 +124,18 @@ class Model:
         """Continue ``prompt``. Raises InvalidRequest for a prompt that does not fit, GristmillError on failure."""
         engine = self.engine(n_slots=1)
         engine.submit(0, prompt, sampling or Sampling(), [], adapters=tuple(adapters))
-        while True:
-            for event in engine.step():
-                if isinstance(event, Piece):
-                    yield event
-                elif isinstance(event, Failed):
-                    raise GristmillError(event.error)
-                else:
-                    return
+        try:
+            while True:
+                for event in engine.step():
+                    if isinstance(event, Piece):
+                        yield event
+                    elif isinstance(event, Failed):
+                        raise GristmillError(event.error)
+                    else:
+                        return
+        finally:
+            engine.abort(0)  # who stops reading gives the adapter back, too
+            engine.step()
 
     def embed(
         self, inputs: str | Sequence[str] | Sequence[Sequence[int]], *, normalize: bool = True, truncate: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .detokenize import TextStream
 from .grammar.matcher import Matcher
+from .lora import Adapter
 from .pages import ROOT
 from .params import Sampling
 from .sampling import Sampler
@@ -34,7 +35,7 @@ class Sequence:
     text: TextStream
     matcher: Matcher | None = None
     reports: bool = False
-    adapters: tuple[str, ...] = ()
+    adapter: Adapter | None = None
     prompt_ids: list[int] = field(default_factory=list)
     arrival: int = 0
     n_computed: int = 0
@@ -56,6 +57,11 @@ class Sequence:
     @property
     def n_behind(self) -> int:
         return len(self.tokens) - self.n_computed
+
+    def adapt(self, adapter: Adapter) -> None:
+        """Compute it with an adapter, before anything is computed: its pages are nobody else's."""
+        self.adapter = adapter
+        self.root = self.parent = ("adapter", adapter.serial)
 
     def append(self, token: int) -> None:
         """A newly drawn token. ``n_repeats`` counts how often it has come in a row before."""

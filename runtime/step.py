@@ -16,32 +16,38 @@ from gristmill.kernels.layout import TokenLayout
 from .batch import Batch
 from .kv_cache import KVCache
 from .layers import Decoder
-from .lora import Adapters, Mask
+from .lora import AdapterRows, Adapters
 
 MAX_CAPTURED = 17  # tokens of a sequence with its draft
+NO_ADAPTER = -1
 
 
 @dataclass(frozen=True)
 class Span:
-    """``tokens`` of one sequence to compute, the first at position ``start``; ``pages`` hold the whole sequence."""
+    """``tokens`` of one sequence to compute, the first at position ``start``; ``pages`` hold the whole sequence.
+
+    ``adapter_id`` below 0: it has no adapter.
+    """
 
     tokens: list[int]
     start: int
     pages: list[int]
     all_logits: bool = False
-    adapters: tuple[str, ...] = ()
+    adapter_id: int = NO_ADAPTER
 
 
 class Forward:
     """A model with its cache. One at a time: the fixed tensors are shared by all calls.
 
-    ``adapters`` are the model's; those that a span names must be loaded.
+    ``adapters`` are the model's, None where it takes none; those of the spans must be loaded. Steps in which no
+    sequence has one are captured apart: they do nothing for adapters. In the others only the rows' ids change.
     """
 
     def __init__(self, model: Decoder, cache: KVCache, n_ctx: int, adapters: Adapters | None = None):
-        self.model, self.cache, self.adapters = model, cache, adapters
+        self.model, self.cache = model, cache
+        self.adapters = adapters or Adapters(model.ops, model.config.architecture)
         self.max_pages = -(-n_ctx // cache.page_size)
-        self._captured: dict[tuple[int, int, tuple[str, ...]], tuple[DecodeInputs, Graph]] = {}
+        self._captured: dict[tuple[int, int, int], tuple[DecodeInputs, Graph]] = {}
 
     def __call__(self, spans: list[Span]) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab): of each span's last token, or of all where ``all_logits``.
@@ -51,30 +57,37 @@ class Forward:
         with torch.inference_mode():
             if all(len(span.tokens) == 1 for span in spans) or (len(spans) == 1 and _is_drafted(spans[0])):
                 return self._replay(spans)
-            batch = pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device)
-            return self._forward(batch, masks(spans, self.model.ops.device))
+            return self._forward(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
 
-    def _forward(self, batch: Batch, active: list[Mask]) -> torch.Tensor:
-        if self.adapters is None:
-            assert not active, "a model without adapters was asked for one"
+    def _forward(self, batch: Batch) -> torch.Tensor:
+        if batch.adapters is None:
             return self.model.forward(batch, self.cache)
-        self.adapters.active = active
-        try:
+        with self.adapters.step(batch.adapters):
             return self.model.forward(batch, self.cache)
-        finally:
-            self.adapters.active = ()
 
     def _replay(self, spans: list[Span]) -> torch.Tensor:
-        shape = len(spans), len(spans[0].tokens), _named(spans)
+        shape = len(spans), len(spans[0].tokens), self._version(spans)
         if shape not in self._captured:
             inputs = DecodeInputs(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
-            inputs.masks = masks(spans, self.model.ops.device)
-            graph = self.model.ops.capture(lambda: self._forward(inputs.batch, inputs.masks))
+            graph = self.model.ops.capture(lambda: self._forward(inputs.batch))
             self._captured[shape] = (inputs, graph)
         inputs, graph = self._captured[shape]
         inputs.fill(spans)
         logits: torch.Tensor = graph.replay()
         return logits
+
+    def _version(self, spans: list[Span]) -> int:
+        """Of the adapters, 0 for a step without. What was captured for an earlier one is dropped."""
+        if not _has_adapters(spans):
+            return 0
+        version = self.adapters.version
+        for shape in [shape for shape in self._captured if 0 < shape[2] < version]:
+            del self._captured[shape]
+        return version
+
+
+def _has_adapters(spans: list[Span]) -> bool:
+    return any(span.adapter_id >= 0 for span in spans)
 
 
 def _is_drafted(span: Span) -> bool:
@@ -91,10 +104,10 @@ class DecodeInputs:
         self._fixed = (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)
         host = self._host = [t.cpu() for t in self._fixed]
         self._ids, self._positions, self._slots, self._lengths, self._table = (t.numpy() for t in host)
+        self._adapter_ids = batch.adapters.tokens if batch.adapters else None
         # Whose pages the table holds, and how many.
         self._rows: list[tuple[list[int], int]] = [([], 0)] * len(self._lengths)
         self._per_span = len(self._ids) // len(self._lengths)
-        self.masks: list[Mask] = []
 
     def fill(self, spans: list[Span]) -> None:
         page_size = self.batch.layout.page_size
@@ -111,8 +124,8 @@ class DecodeInputs:
             if known is not pages or n_known != len(pages):  # a sequence's pages stay, more may come
                 self._rows[i] = (pages, len(pages))
                 self._table[i, : len(pages)] = pages
-        for mask in self.masks:
-            mask.rows.copy_(_rows_of(mask.adapter, spans))
+        if self._adapter_ids is not None:
+            self._adapter_ids.copy_(_adapter_ids(spans))
         self._upload()
 
     def _upload(self) -> None:
@@ -121,18 +134,17 @@ class DecodeInputs:
                 target.copy_(source)
 
 
-def _named(spans: list[Span]) -> tuple[str, ...]:
-    return tuple(sorted({name for span in spans for name in span.adapters}))
+def _adapter_ids(spans: list[Span]) -> torch.Tensor:
+    """int32 (n_tokens,)"""
+    return torch.tensor([span.adapter_id for span in spans for _ in span.tokens], dtype=torch.int32)
 
 
-def masks(spans: list[Span], device: torch.device) -> list[Mask]:
-    """For every adapter that a span names, which of the tokens it counts for."""
-    return [Mask(name, _rows_of(name, spans).to(device)) for name in _named(spans)]
-
-
-def _rows_of(adapter: str, spans: list[Span]) -> torch.Tensor:
-    flags = [float(adapter in span.adapters) for span in spans for _ in span.tokens]
-    return torch.tensor(flags, dtype=torch.float32)[:, None]
+def _adapter_rows(spans: list[Span], outputs: list[int], device: torch.device) -> AdapterRows | None:
+    if not _has_adapters(spans):
+        return None
+    tokens = _adapter_ids(spans).to(device)
+    # Where all tokens are outputs, as in every captured step, there is one tensor to fill.
+    return AdapterRows(tokens, tokens if len(outputs) == len(tokens) else tokens[outputs])
 
 
 def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device) -> Batch:
@@ -160,4 +172,5 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
         context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
         page_size=page_size,
     )
-    return Batch(torch.tensor(ids, device=device), torch.tensor(outputs, device=device), layout)
+    adapters = _adapter_rows(spans, outputs, device)
+    return Batch(torch.tensor(ids, device=device), torch.tensor(outputs, device=device), layout, adapters)

@@ -28,7 +28,7 @@ class Weights:
 
     def __init__(self, checkpoint: Checkpoint, ops: Ops, on_progress: Callable[[int, int], None] | None = None):
         self.ops = ops
-        self.adapters = Adapters(ops, checkpoint.tensors, str(checkpoint.metadata.get("general.architecture")))
+        self.adapters = Adapters(ops, str(checkpoint.metadata.get("general.architecture")))
         self._checkpoint = checkpoint
         self._prepared: dict[str, Weight] = {}
         self._read: set[str] = set()

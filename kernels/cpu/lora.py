@@ -56,7 +56,8 @@ class LoraOperators:
         experts: torch.Tensor,
     ) -> None:
         (n, k), at = experts.shape, self.recorder.address
-        assert x.is_contiguous() and experts.is_contiguous(), "a copy could not be recorded"
+        assert x.is_contiguous(), "a copy could not be recorded"
+        assert experts.is_contiguous(), "a copy could not be recorded"
         inner = self.recorder.empty(n * k, max_rank)
         self.native.lora(
             self._handle,
@@ -99,6 +100,4 @@ class LoraOperators:
         self, ys: Sequence[torch.Tensor], tables: Sequence[LoraTable]
     ) -> tuple[tuple[int, int, int, int], ...]:
         at = self.recorder.address
-        return tuple(
-            (at(table.entries), at(y), y.stride(0), y.shape[1]) for y, table in zip(ys, tables, strict=True)
-        )
+        return tuple((at(table.entries), at(y), y.stride(0), y.shape[1]) for y, table in zip(ys, tables, strict=True))

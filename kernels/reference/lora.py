@@ -55,7 +55,7 @@ def lora_embedding(
 
 
 def _inner(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """x (n, in) times a (rank, in) transposed. Few ranks are padded: products with them depend on the number of rows."""
+    """x (n, in) times a (rank, in) transposed. With few ranks, the order of sums would depend on the number of rows."""
     rank = a.shape[0]
     return rows_times(x, functional.pad(a, (0, 0, 0, max(0, _LEAST_RANK - rank))))[:, :rank]
 

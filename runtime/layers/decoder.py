@@ -70,7 +70,9 @@ class Decoder:
         self.embedding_norm = stream_norm(weights, "token_embd_norm", config) if embedding_norm else None
         self.norm = stream_norm(weights, "output_norm", config)
         head = "output" if "output.weight" in weights else "token_embd"
-        self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias)
+        own = head == "output"  # an adapter of the embedding is for looking up, not for a head that is the same
+        self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias, adapted=own, of_outputs=True)
+        self.embedding_additions = weights.adapters.additions("token_embd.weight", (self.n_vocab, hidden))
 
     def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab) of ``batch.output_rows``; keys and values go to ``cache``."""
@@ -87,6 +89,8 @@ class Decoder:
         """(n_outputs, hidden), not normalised."""
         step = Step(batch, cache)
         x = self.ops.embedding(batch.token_ids, self.embedding)
+        if self.embedding_additions.active:
+            self.embedding_additions.add_embedding(x, batch.token_ids)
         if self.embedding_scale != 1.0:
             x = self.ops.scale(x, self.embedding_scale)
         if self.positions is not None:

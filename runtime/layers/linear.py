@@ -8,6 +8,7 @@ import torch
 
 from gristmill.kernels.specs import Norm, Projection
 
+from ..lora import add_all
 from ..weights import Weights
 
 
@@ -16,7 +17,8 @@ class Linear:
 
     The scale belongs to the matrix (y = scale * Wx + bias), in feed-forward layers to the sum
     (``scale_sum``: y = scale * (Wx + bias)), as llama.cpp computes them. Without ``scaled`` or ``biased``, what a
-    file has of them is not used.
+    file has of them is not used. Adapters add to the product as it is with all of them, where it is ``adapted``. Of
+    an output head (``of_outputs``) the rows are those whose logits are wanted.
     """
 
     def __init__(
@@ -29,18 +31,16 @@ class Linear:
         scaled: bool = True,
         scale_sum: bool = False,
         biased: bool = True,
+        adapted: bool = True,
+        of_outputs: bool = False,
     ):
         self.ops, self.scale_sum = weights.ops, scale_sum
-        self.name, self.adapters = f"{name}.weight", weights.adapters
+        made = weights.adapters.additions if adapted else weights.adapters.none
+        self.additions = made(f"{name}.weight", (n_out, n_in), of_outputs=of_outputs)
         self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
         self.bias = weights.optional_vector(f"{name}.bias", n_out) if biased else None
         self.scale = weights.optional_vector(f"{name}.scale", 1) if scaled else None
         weights.ignore(f"{name}.scale", f"{name}.bias")
-
-    @property
-    def is_adapted(self) -> bool:
-        """Whether an adapter adds to this product in the present step: then no operator may take several at once."""
-        return self.adapters.touches(self.name)
 
     @property
     def projection(self) -> Projection:
@@ -50,10 +50,9 @@ class Linear:
 
     def __call__(self, x: torch.Tensor, norm: Norm | None = None, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x (n, in), which goes through ``norm`` first -> (n, out), plus ``residual`` (n, out)."""
-        if self.is_adapted:
-            x = x if norm is None else self.ops.rms_norm(x, norm)
-            return self.adapters.add(self.name, x, self._base(x, None, residual))
-        return self._base(x, norm, residual)
+        y = self._base(x, norm, residual)
+        add_all([self.additions], [y], x, norm)
+        return y
 
     def _base(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None) -> torch.Tensor:
         if self.scale is None:
@@ -66,10 +65,12 @@ class Linear:
 
 
 def apply_all(linears: Sequence[Linear], x: torch.Tensor, norm: Norm | None = None) -> list[torch.Tensor]:
-    """Each of ``linears`` on the same x, together where none has a scale or an adapter."""
-    if any(linear.scale is not None or linear.is_adapted for linear in linears):
+    """Each of ``linears`` on the same x, together where none has a scale."""
+    if any(linear.scale is not None for linear in linears):
         return [linear(x, norm) for linear in linears]
-    return linears[0].ops.linears(x, [linear.projection for linear in linears], norm)
+    ys = linears[0].ops.linears(x, [linear.projection for linear in linears], norm)
+    add_all([linear.additions for linear in linears], ys, x, norm)
+    return ys
 
 
 class ExpertLinear:
@@ -81,6 +82,7 @@ class ExpertLinear:
         self.weight = weights.matrix(f"{name}.weight", n_experts, n_out, n_in)
         self.scale = weights.optional_vector(f"{name}.scale", n_experts) if scaled else None
         self.bias = weights.optional_vector(f"{name}.bias", n_experts, n_out)
+        self.additions = weights.adapters.additions(f"{name}.weight", (n_experts, n_out, n_in))
         weights.ignore(f"{name}.scale")
 
     def __call__(self, x: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
@@ -91,4 +93,6 @@ class ExpertLinear:
             y = self.ops.scale(y, factors.reshape(*experts.shape, 1))
         if self.bias is not None:
             y = self.ops.add(y, self.ops.gather(self.bias, experts.reshape(-1)).reshape(y.shape))
+        if self.additions.active:
+            self.additions.add_experts(y, x, experts)
         return y

@@ -14,7 +14,7 @@ from gristmill.kernels.specs import Norm
 
 from ..config import DecoderConfig
 from ..weights import Weights
-from .linear import Linear
+from .linear import Linear, apply_all
 
 FUSED = ("silu", "gelu")  # activations that one operator with both products has
 
@@ -71,11 +71,13 @@ class GatedMlp:
         if self._is_fused():
             inner = self.ops.gated_linear(x, self.gate.projection, self.up.projection, self.activation, norm)
         else:
-            inner = self.ops.gated(self.gate(x, norm), self.up(x, norm), self.activation)
+            gate, up = apply_all((self.gate, self.up), x, norm)
+            inner = self.ops.gated(gate, up, self.activation)
         return self.down(inner, residual=residual)
 
     def _is_fused(self) -> bool:
-        plain = all(linear.scale is None and not linear.is_adapted for linear in (self.gate, self.up))
+        """Adapters add to the products before the activation, so they come between the operators."""
+        plain = all(linear.scale is None and not linear.additions.active for linear in (self.gate, self.up))
         return plain and self.activation in FUSED
 
 

@@ -82,7 +82,7 @@ class Pooling:
 
     def _linear(self, weights: Weights, name: str) -> Linear:
         n_out = weights.shape(f"{name}.weight")[0]
-        linear = Linear(weights, name, n_out, self.dim, scaled=False)
+        linear = Linear(weights, name, n_out, self.dim, scaled=False, adapted=False)
         self.dim = n_out
         return linear
 

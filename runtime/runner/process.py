@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import GristmillError, InvalidRequest
+from ..errors import GristmillError, InvalidRequest, ModelError
 from .messages import (
     Abort,
     Count,
@@ -202,7 +202,7 @@ class RunnerProcess:
         if isinstance(message, Submit | Embed):
             try:
                 self._submit(message)
-            except InvalidRequest as error:
+            except (InvalidRequest, ModelError) as error:  # the latter of an adapter
                 self.connection.send(Failed(id=message.id, error=str(error), kind=type(error).__name__))
             except Exception:
                 log.exception("request %s could not be prepared", message.name or message.id)

@@ -35,7 +35,9 @@ def close(x, y):
     torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("n_in", "sizes"), [(1, (1,)), (15, (33, 16)), (64, (31,)), (100, (130, 64, 1)), (48, (65,) * 4)])
+@pytest.mark.parametrize(
+    ("n_in", "sizes"), [(1, (1,)), (15, (33, 16)), (64, (31,)), (100, (130, 64, 1)), (48, (65,) * 4)]
+)
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 19])
 @pytest.mark.parametrize("normed", [False, True])
 def test_products_with_many_adapters(ops, reference, n_in, sizes, n, normed):
@@ -100,7 +102,8 @@ def test_embeddings_take_a_row_of_a(ops, reference):
 
 def test_a_recorded_step_takes_other_adapters(ops):
     n, n_in, n_out = 5, 32, 48
-    x, made, which, y = rand(n, n_in), table(n_out, n_in, ranks=(4, 7)), torch.full((n,), -1, dtype=torch.int32), rand(n, n_out)
+    x, y, made = rand(n, n_in), rand(n, n_out), table(n_out, n_in, ranks=(4, 7))
+    which = torch.full((n,), -1, dtype=torch.int32)
     zero = torch.zeros(n, n_out)
 
     def step():

@@ -9,7 +9,7 @@ from support.tiny_model import HIDDEN, write_tiny_model
 
 from gristmill.runtime import open_model
 from gristmill.runtime.checkpoint import open_checkpoint
-from gristmill.runtime.errors import GristmillError, UnsupportedModel
+from gristmill.runtime.errors import GristmillError, InvalidFile, UnsupportedModel
 from gristmill.runtime.events import Failed, Finished, Piece
 from gristmill.runtime.params import Sampling
 
@@ -119,13 +119,14 @@ def test_sequences_with_adapters_may_be_preempted(tmp_path, base):
 
 def test_a_bad_adapter_fails_its_request_only(tmp_path, base):
     engine = open_model(base).engine(n_slots=2)
-    engine.submit(1, [1, 2, 3], Sampling(max_tokens=2), [], adapters=(str(base),))
+    with pytest.raises(UnsupportedModel, match="adapter does not match base model: "):
+        engine.submit(1, [1, 2, 3], Sampling(max_tokens=2), [], adapters=(str(base),))
+    with pytest.raises(InvalidFile, match="not there") as error:
+        engine.submit(1, [1, 2, 3], Sampling(max_tokens=2), [], adapters=(str(tmp_path / "gone.gguf"),))
+    assert str(tmp_path) not in str(error.value)
     engine.submit(2, [1, 2, 3], Sampling(max_tokens=2), [])
     events = [event for _ in range(6) for event in engine.step()]
-    failed = [event for event in events if isinstance(event, Failed)]
-    assert [(event.id, event.kind) for event in failed] == [(1, "UnsupportedModel")]
-    assert failed[0].error.startswith("adapter does not match base model: ")
-    assert any(isinstance(event, Finished) and event.id == 2 for event in events)
+    assert {event.id for event in events} == {2}
     engine.check_integrity()
 
 
@@ -143,8 +144,11 @@ Q = "blk.0.attn_q.weight"
         ({f"{Q}.lora_a": A}, {}, "only one of"),
         ({f"{Q}.lora_a": A, f"{Q}.lora_b": B[:, :2].copy()}, {}, "its pair"),
         ({f"{Q}.lora_a": A[:, :9].copy(), f"{Q}.lora_b": B}, {}, "its pair"),
-        ({"blk.9.attn_q.weight.lora_a": A, "blk.9.attn_q.weight.lora_b": B}, {}, "no tensor"),
-        ({"token_embd.weight.lora_a": A, "token_embd.weight.lora_b": B}, {}, "embeddings"),
+        ({f"{Q}.lora_a": A[:0].copy(), f"{Q}.lora_b": B[:, :0].copy()}, {}, "its pair"),
+        ({f"{Q}.lora_a": A * np.nan, f"{Q}.lora_b": B}, {}, "not finite"),
+        ({"blk.9.attn_q.weight.lora_a": A, "blk.9.attn_q.weight.lora_b": B}, {}, "no matrix"),
+        ({"blk.0.attn_norm.weight.lora_a": A, "blk.0.attn_norm.weight.lora_b": B}, {}, "no matrix"),
+        ({"token_embd.weight.lora_a": A, "token_embd.weight.lora_b": B}, {}, "its pair"),
         ({f"{Q}.magnitude": A}, {}, "pairs"),
     ],
 )
