@@ -103,6 +103,11 @@ class Adapters:
     def loaded(self) -> Sequence[Adapter]:
         return list(self._loaded.values())
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of the weights that adapters can add to, by name."""
+        return self._shapes
+
     def additions(self, name: str, shape: tuple[int, ...], *, of_outputs: bool = False) -> Additions:
         """Those of a weight (..., out, in), while the model is built. An embedding is (n_vocab, hidden)."""
         n_in = shape[0] if name == EMBEDDING else shape[-1]

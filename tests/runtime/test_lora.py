@@ -1,38 +1,17 @@
 """LoRA adapters against merged weights; in batches with others and with none; refused where they do not fit."""
 
-import gguf
 import numpy as np
 import pytest
 import torch
-from support.lora import SHAPES, adapter, write
+from support.lora import SHAPES, adapter, merged, write
 from support.tiny_model import HIDDEN, write_tiny_model
 
 from gristmill.runtime import open_model
-from gristmill.runtime.checkpoint import open_checkpoint
 from gristmill.runtime.errors import GristmillError, InvalidFile, UnsupportedModel
 from gristmill.runtime.events import Failed, Finished, Piece
 from gristmill.runtime.params import Sampling
 
 IDS = [5, 77, 200, 31, 9, 120, 64, 3, 18, 250, 7]
-
-
-def merged(path, source, *deltas):
-    """The model at ``source`` with the weights that it has with adapters."""
-    writer = gguf.GGUFWriter(path, "llama")
-    for name, field in gguf.GGUFReader(source).fields.items():
-        if not name.startswith(("GGUF.", "general.architecture")):
-            kind = field.types[0]
-            sub = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, sub)
-    with open_checkpoint(source) as checkpoint:
-        for name, info in checkpoint.tensors.items():
-            values = info.format.decode(checkpoint.tensor(name)).numpy().astype(np.float64)
-            writer.add_tensor(name, sum((d[name] for d in deltas if name in d), values).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Random LoRA adapters for the tiny model, as GGUF files."""
+"""Random LoRA adapters as GGUF files, and models with them merged into their weights."""
+
+import shutil
 
 import gguf
 import numpy as np
@@ -24,6 +26,41 @@ def write(path, tensors, *, architecture="llama", alpha=4.0, kind="adapter", lor
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def merged(path, source, *deltas):
+    """The model at ``source``, of float32, with the weights that it has with adapters."""
+    shutil.copy(source, path)
+    for tensor in gguf.GGUFReader(path, "r+").tensors:
+        mine = [delta[tensor.name] for delta in deltas if tensor.name in delta]
+        if mine:
+            assert tensor.tensor_type == gguf.GGMLQuantizationType.F32
+            tensor.data[:] = (tensor.data.astype(np.float64) + sum(mine)).astype(np.float32)
+    return path
+
+
+def unscaled(path, source):
+    """The model at ``source`` with all scales beside its weights 1: with another, what is merged would be scaled, too."""
+    shutil.copy(source, path)
+    for tensor in gguf.GGUFReader(path, "r+").tensors:
+        if tensor.name.endswith(".scale"):
+            tensor.data[:] = 1.0
+    return path
+
+
+def adapter_of(path, shapes, architecture, *, seed=0, alpha=4.0):
+    """(path, what it adds to each weight): an adapter of all matrices with ``shapes``, of ranks 1, 3 and 8."""
+    rng = np.random.default_rng(seed)
+    tensors, deltas = {}, {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        rank, (*stack, n_out, n_in) = (1, 3, 8)[i % 3], shape
+        a = rng.standard_normal((*stack, rank, n_in), np.float32) / np.sqrt(n_in)
+        b = 0.2 * rng.standard_normal((*stack, n_out, rank), np.float32)
+        deltas[name] = (alpha / rank) * (b.astype(np.float64) @ a.astype(np.float64))
+        if name == "token_embd.weight":  # (n_vocab, hidden): A is looked up
+            a, b = b, a.swapaxes(-1, -2).copy()
+        tensors |= {f"{name}.lora_a": a, f"{name}.lora_b": b}
+    return write(path, tensors, architecture=architecture, alpha=alpha), deltas
 
 
 def adapter(path, rank, *, modules=tuple(SHAPES), seed=0, alpha=4.0, layers=(0, 1)):
