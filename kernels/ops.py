@@ -17,7 +17,7 @@ import torch
 from .cpu.backend import CpuBackend
 from .dispatch import Backend, Graph, Table, Weight
 from .layout import TokenLayout
-from .lora import LoraTable
+from .lora import LoraPair, LoraTable
 from .qtensor import QTensor
 from .reference import ReferenceBackend
 from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
@@ -87,6 +87,11 @@ class Ops:
         return self.table.find("embedding", w.stored)(ids, w)
 
     # -- adapters, which add in place --------------------------------------------------------------------------
+
+    def lora_pair(self, a: torch.Tensor, b: torch.Tensor, *, embedding: bool = False) -> LoraPair:
+        """What an adapter has for a weight, see ``LoraPair.of``, in the form that the fastest backend computes on."""
+        pair: LoraPair = self.table.find("lora_pair")(a, b, embedding)
+        return pair
 
     def lora(
         self,

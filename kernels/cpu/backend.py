@@ -39,7 +39,7 @@ _OPERATORS = (
     "top_k",
     "masked",
 )
-_LORA = ("lora", "lora_experts", "lora_embedding")
+_LORA = ("lora_pair", "lora", "lora_experts", "lora_embedding")
 
 
 class CpuBackend:

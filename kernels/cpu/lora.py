@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..lora import LoraTable
+from ..lora import LoraPair, LoraTable
 from ..specs import Norm
 from .recorder import Recorder
 
@@ -17,6 +17,9 @@ class LoraOperators:
     def __init__(self, recorder: Recorder):
         self.recorder = recorder
         self.native, self._handle = recorder.context.native, recorder.context.handle
+
+    def lora_pair(self, a: torch.Tensor, b: torch.Tensor, embedding: bool) -> LoraPair:
+        return LoraPair.of(a, b, embedding=embedding, halves=True)  # what adapters cost is mostly reading them
 
     def lora(
         self,

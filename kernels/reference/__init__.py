@@ -40,6 +40,7 @@ class ReferenceBackend:
             ("gated_linear", ANY): linear.gated_linear,
             ("expert_linear", ANY): linear.expert_linear,
             ("embedding", ANY): linear.embedding,
+            ("lora_pair", ANY): lora.lora_pair,
             ("lora", ANY): lora.lora,
             ("lora_experts", ANY): lora.lora_experts,
             ("lora_embedding", ANY): lora.lora_embedding,

@@ -15,6 +15,10 @@ from .pointwise import rms_norm
 _LEAST_RANK = 16
 
 
+def lora_pair(a: torch.Tensor, b: torch.Tensor, embedding: bool) -> LoraPair:
+    return LoraPair.of(a, b, embedding=embedding)
+
+
 def lora(
     ys: Sequence[torch.Tensor],
     x: torch.Tensor,

@@ -19,7 +19,7 @@ from gristmill.kernels.ops import Ops
 from gristmill.kernels.specs import Norm
 
 from ..errors import OutOfMemory
-from .file import EMBEDDING, Base, read_adapter
+from .file import EMBEDDING, Base, Pair, read_adapter
 from .rows import AdapterRows
 
 __all__ = ["Adapter", "Adapters", "Additions"]
@@ -162,7 +162,12 @@ class Adapters:
         base = Base(self.architecture, self._shapes)
         read = [read_adapter(path, base, self.ops.device) for path in paths]
         names = dict.fromkeys(name for pairs in read for name in pairs)
-        return {name: _side_by_side(name, [pairs[name] for pairs in read if name in pairs]) for name in names}
+        return {name: self._side_by_side(name, [pairs[name] for pairs in read if name in pairs]) for name in names}
+
+    def _side_by_side(self, name: str, pairs: Sequence[Pair]) -> LoraPair:
+        is_embedding = name == EMBEDDING  # whose A has the ranks last
+        a = torch.cat([a for a, _ in pairs], dim=-1 if is_embedding else -2)
+        return self.ops.lora_pair(a, torch.cat([b for _, b in pairs], dim=-1), embedding=is_embedding)
 
     def _install(self, key: tuple[_Identity, ...], pairs: Mapping[str, LoraPair]) -> Adapter:
         if not self._free:
@@ -203,11 +208,3 @@ def _identity(path: str) -> _Identity:
     except OSError:
         return path, 0, 0, 0
     return path, stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _side_by_side(name: str, pairs: Sequence[LoraPair]) -> LoraPair:
-    if len(pairs) == 1:
-        return pairs[0]
-    is_embedding = name == EMBEDDING  # whose A has the ranks last
-    a = torch.cat([pair.a for pair in pairs], dim=-1 if is_embedding else -2)
-    return LoraPair.of(a, torch.cat([pair.b for pair in pairs], dim=-1), embedding=is_embedding)

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import torch
 
-from gristmill.kernels.lora import LoraPair
 from gristmill.kernels.qtensor import QTensor
 
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..errors import InvalidFile, ModelError, UnsupportedModel, cut
 
-__all__ = ["EMBEDDING", "Base", "read_adapter"]
+__all__ = ["EMBEDDING", "Base", "Pair", "read_adapter"]
 
 EMBEDDING = "token_embd.weight"
+Pair = tuple[torch.Tensor, torch.Tensor]
 _SIDES = (".lora_a", ".lora_b")
 
 
@@ -37,8 +37,8 @@ class Base:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def read_adapter(path: str, base: Base, device: torch.device) -> dict[str, LoraPair]:
-    """The pairs of a file by the names of their weights, multiplied by alpha / rank.
+def read_adapter(path: str, base: Base, device: torch.device) -> dict[str, Pair]:
+    """A and B float32 of a file, by the names of their weights; B is multiplied by alpha / rank.
 
     Raises UnsupportedModel ``adapter does not match base model: ...``, InvalidFile.
     """
@@ -65,7 +65,7 @@ def _check(checkpoint: Checkpoint, base: Base) -> float:
     return float(alpha)
 
 
-def _pairs(checkpoint: Checkpoint, base: Base, alpha: float, device: torch.device) -> Iterator[tuple[str, LoraPair]]:
+def _pairs(checkpoint: Checkpoint, base: Base, alpha: float, device: torch.device) -> Iterator[tuple[str, Pair]]:
     for name in sorted({name.rsplit(".", 1)[0] for name in checkpoint.tensors}):
         infos = [checkpoint.tensors.get(name + side) for side in _SIDES]
         if None in infos:
@@ -75,7 +75,7 @@ def _pairs(checkpoint: Checkpoint, base: Base, alpha: float, device: torch.devic
         b = b * (alpha / b.shape[-1] if alpha else 1.0)  # folded in: a step has one factor less
         if not (a.isfinite().all() and b.isfinite().all()):
             raise _mismatch(f"{cut(name)} has numbers that are not finite")
-        yield name, LoraPair.of(a, b, embedding=name == EMBEDDING)
+        yield name, (a, b)
 
 
 def _check_shapes(name: str, base: Base, a: tuple[int, ...], b: tuple[int, ...]) -> None:

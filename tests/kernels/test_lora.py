@@ -24,10 +24,11 @@ def reference():
 
 
 def table(n_out, n_in, *, seed=0, ranks=RANKS, stack=()):
+    """Pairs of these ranks, every other one in halves."""
     made = LoraTable(n_in)
     for i, rank in enumerate(ranks):
         a, b = rand(*stack, rank, n_in, seed=seed + i), rand(*stack, n_out, rank, seed=seed + 50 + i)
-        made.put(i, LoraPair.of(a / n_in**0.5, b))
+        made.put(i, LoraPair.of(a / n_in**0.5, b, halves=i % 2 == 0))
     return made
 
 
@@ -67,7 +68,7 @@ def test_a_row_is_the_same_alone_and_among_others(ops, reference):
 def test_what_overflows_stays_in_its_row(ops, reference):
     for one in (ops, reference):
         huge, y = table(8, 8, ranks=(4, 4)), torch.zeros(3, 8)
-        huge.put(1, LoraPair.of(torch.full((4, 8), 1e38), torch.full((8, 4), 1e38)))
+        huge.put(1, LoraPair.of(torch.full((4, 8), 1e38), torch.full((8, 4), 1e38), halves=True))
         one.lora([y], torch.ones(3, 8), [huge], torch.tensor([0, 1, -1], dtype=torch.int32), 4)
         assert y[0].isfinite().all()
         assert not y[1].isfinite().any()
@@ -91,7 +92,8 @@ def test_embeddings_take_a_row_of_a(ops, reference):
     n_vocab, hidden, ids = 20, 35, torch.tensor([3, 0, 19, 3])
     made = LoraTable(n_vocab)
     for i, rank in enumerate((1, 6)):
-        made.put(i, LoraPair.of(rand(n_vocab, rank, seed=i), rand(hidden, rank, seed=5 + i), embedding=True))
+        a, b = rand(n_vocab, rank, seed=i), rand(hidden, rank, seed=5 + i)
+        made.put(i, LoraPair.of(a, b, embedding=True, halves=i == 0))
     which = torch.tensor([1, 0, 1, -1], dtype=torch.int32)
     mine, expected = torch.zeros(4, hidden), torch.zeros(4, hidden)
     ops.lora_embedding(mine, ids, made, which, 8)
@@ -128,7 +130,17 @@ def test_a_recorded_step_takes_other_adapters(ops):
 
 def test_a_pair_is_stored_padded():
     pair = LoraPair.of(rand(3, 17), rand(33, 3))
-    assert [tuple(stored.shape) for stored in pair.stored] == [(4, 32), (4, 64)]
+    assert (tuple(pair.stored_a.shape), tuple(pair.stored_b.shape)) == ((1, 2, 4, 16), (2, 4, 32))
     assert (pair.rank, padded_rank(3), pair.n_bytes) == (3, 4, 4 * 4 * 96)
     assert torch.equal(pair.a, rand(3, 17))
     assert torch.equal(pair.b, rand(33, 3))
+
+
+def test_halves_are_for_numbers_that_they_can_hold():
+    a, b = rand(3, 17), rand(2, 33, 3)
+    close_to = LoraPair.of(a, b[0], halves=True)
+    assert close_to.stored_a.dtype == close_to.stored_b.dtype == torch.float16
+    assert torch.equal(close_to.b, b[0].half().float())
+    for narrow in (a * 1e-6, a * 1e6):
+        assert LoraPair.of(narrow, b[0], halves=True).stored_a.dtype == torch.float32
+    assert LoraPair.of(a * 0, b[0], halves=True).stored_a.dtype == torch.float16

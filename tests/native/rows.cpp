@@ -66,6 +66,26 @@ Floats allowed(Context& c, const Floats& x, const std::vector<uint32_t>& bits) {
     return out;
 }
 
+// Rows with adapters 0 (halves), none, 1 and 1 again, over two targets.
+Floats adapted(Context& c, const Floats& x, const Floats& weights, int n, int cols, int rows) {
+    const int64_t rank = 8, in = (cols + 15) / 16 * 16, out = (rows + 31) / 32 * 32;
+    std::vector<uint16_t> halves(static_cast<size_t>(rank * (in + out)));
+    for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(0x3000 + 37 * i % 0x0800);    // 1/8 to 1/2
+    auto bytes = [](const auto* p) { return reinterpret_cast<const uint8_t*>(p); };
+    const LowRank adapters[2] = {{bytes(halves.data()), bytes(halves.data() + rank * in), rank, 1},
+                                 {bytes(weights.data()), bytes(weights.data() + rank * in), rank, 0}};
+    std::vector<int32_t> ids;
+    for (int i = 0; i < n; ++i) ids.push_back(i % 4 == 0 ? 0 : i % 4 == 1 ? -1 : 1);
+    Floats y(static_cast<size_t>(n) * rows * 2, 1.0f), inner(static_cast<size_t>(n) * 2 * rank);
+    LoraArgs a{x.data(), weights.data(), nullptr, nullptr, ids.data(), inner.data(), cols, 1e-6f, n, cols, 1, 1, 2, 8, 0, {}};
+    a.targets[0] = {adapters, y.data(), rows, rows};
+    a.targets[1] = {adapters, y.data() + static_cast<size_t>(n) * rows, rows, rows};
+    Program program;
+    emit_lora(c, a, program);
+    run(c, program);
+    return y;
+}
+
 }  // namespace
 
 void test_rows(Context& level, Context& portable, Report& report) {
@@ -84,6 +104,12 @@ void test_rows(Context& level, Context& portable, Report& report) {
             Floats masked = allowed(portable, x, bits), best = highest(portable, masked, (n * cols + 1) / 2);
             report.check(same(allowed(level, x, bits), masked), what + " masked");
             report.check(same(highest(level, x, (n * cols + 1) / 2, &bits), best), what + " top-k of a mask");
+        }
+    for (int n : {1, 4, 33})
+        for (int cols : {15, 64, 577}) {
+            Floats x = data.floats(static_cast<size_t>(n) * cols), weights = data.floats(8 * 1200);
+            std::string what = std::string(level.level.name) + " adapters " + std::to_string(n) + "x" + std::to_string(cols);
+            report.check(same(adapted(level, x, weights, n, cols, 70), adapted(portable, x, weights, n, cols, 70)), what);
         }
     Floats logits = data.floats(33 * 13);
     report.check(same(routed(level, logits, 33, 13, 4), routed(portable, logits, 33, 13, 4)), "route and combine");

@@ -40,7 +40,7 @@ def merged(path, source, *deltas):
 
 
 def unscaled(path, source):
-    """The model at ``source`` with all scales beside its weights 1: with another, what is merged would be scaled, too."""
+    """The model at ``source`` with all scales beside its weights 1: others would scale what is merged, too."""
     shutil.copy(source, path)
     for tensor in gguf.GGUFReader(path, "r+").tensors:
         if tensor.name.endswith(".scale"):

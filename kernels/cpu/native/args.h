@@ -48,9 +48,10 @@ struct ExpertArgs {
 
 // One adapter's part for one weight (rows, cols): what it adds is B A x. A rank of 0: it has none.
 struct LowRank {
-    const float* a;             // (rank, cols rounded up to 16); of an embedding (its rows, rank)
-    const float* b;             // (rank, rows rounded up to 32): B transposed
+    const uint8_t* a;           // (rank / 4, cols / 16 rounded up, 4, 16); of an embedding (its rows, rank)
+    const uint8_t* b;           // (rows / 32 rounded up, rank, 32): B transposed, in panels of 32 rows
     int64_t rank;               // a multiple of 4
+    int64_t halves;             // 1: of float16, 0: of float32
 };
 
 struct LoraTarget {

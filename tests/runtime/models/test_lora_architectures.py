@@ -1,4 +1,4 @@
-"""Adapters of every matrix that a model has, architecture by architecture, against weights that they are merged into."""
+"""Adapters of every matrix of a model, architecture by architecture, against weights that they are merged into."""
 
 import pytest
 import torch
