@@ -285,6 +285,14 @@ COMMANDS = (
         environment=("OLLAMA_MODELS",),
     ),
     Command(
+        "verify",
+        "[flags]",
+        "Check that the stored models are whole, and that every file is what its name says",
+        "verify:verify",
+        (switch("--fast", help="Compare sizes only"), _JSON),
+        environment=("OLLAMA_MODELS",),
+    ),
+    Command(
         "quantize",
         "IN OUT TYPE [flags]",
         "Quantize a model file (IN: a GGUF file, a folder of safetensors, or a model)",

@@ -31,6 +31,7 @@ class CorruptManifest(ModelError):
 
     def __init__(self, name: str, reason: str):
         super().__init__(f"manifest is corrupt: model {cut(name)}: {reason}; create or pull it again, or remove it")
+        self.reason = reason
 
 
 class StoreError(GristmillError):

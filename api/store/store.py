@@ -29,7 +29,7 @@ from .errors import CorruptManifest, ModelNotFound, StoreError, store_errors
 from .facts import FactsCache, ModelFacts
 from .files import temporary_folder
 from .locks import FileLock
-from .manifest_folder import ManifestFolder
+from .manifest_folder import ManifestFolder, Scan
 from .manifests import Manifest, decode_manifest
 from .names import Name
 from .prune import prune
@@ -143,6 +143,18 @@ class Store:
                 return False
             raise
         return True
+
+    def scan(self) -> Scan:
+        """The names of all models, broken ones included. Raises nothing."""
+        return self._manifests.scan()
+
+    def manifest(self, name: Name) -> Manifest:
+        """Raises FileNotFoundError, and CorruptManifest for one that cannot be read; its blobs may be missing."""
+        return self._load(name).manifest
+
+    def temporary_manifests(self) -> Iterator[Path]:
+        """Files of manifests that were never published."""
+        return self._manifests.temporaries()
 
     def resolve(self, name: Name) -> Name:
         """``name`` in the spelling under which it is stored, or would be."""

@@ -38,7 +38,8 @@ def test_a_file_is_written_and_a_table_says_what_became_of_each_tensor(gristmill
     assert rows.keys() == found.keys()
     for name, row in rows.items():
         assert f" {found[name]} " in row
-    assert rows["blk.0.ffn_up.weight"].split() == "blk.0.ffn_up.weight 96 x 64 F32 Q8_0 8.5 6.5 KB".split()
+    cells = rows["blk.0.ffn_up.weight"].split()[1:]
+    assert cells == ["96", "x", "64", "F32", "Q8_0", "8.5", "6.5", "KB"]
     size = os.path.getsize("small.gguf")
     assert f"; {size // 1000} KB written in " in lines[-1]
     assert " weights: " in lines[-1]
@@ -131,7 +132,7 @@ def test_what_costs_quality_is_said(gristmill, model):
     assert status == 0
     assert err.startswith("warning: ")
     assert ", ...) lose twice: they are quantized already; quantize from F16 or F32 weights\n" in err
-    assert "" == gristmill("quantize", "q8.gguf", "wide.gguf", "F16")[2]
+    assert gristmill("quantize", "q8.gguf", "wide.gguf", "F16")[2] == ""
     _, out, err = gristmill("quantize", "tiny.gguf", "mixed.gguf", "Q2_K", "--dry-run")
     assert "get another format, because their rows are not whole blocks" in err
     assert "Q4_0*" in out

@@ -147,7 +147,7 @@ async def test_an_unknown_architecture_is_refused_by_name(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(UnsupportedModel, match='unsupported architecture "perceptron"; supported: bert'):
+    with pytest.raises(UnsupportedModel, match='unsupported architecture "perceptron"; supported: arcee, '):
         await Runner.start(Load(path=str(tmp_path / "x.gguf")))
 
 
