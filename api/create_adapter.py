@@ -44,14 +44,15 @@ def check_adapter(store: Store, adapter: Layer, base: Layer) -> None:
 
 
 def _check_pair(name: str, a: tuple[int, ...], b: tuple[int, ...], *, model: Mapping[str, TensorInfo]) -> None:
-    """a (rank, in), b (out, rank), the weight (out, in); stacks of experts in front of each."""
+    """``runtime.lora.file`` says how the shapes go together."""
     weight = model.get(name)
     if weight is None:
         raise _mismatch(f"the model has no tensor {cut(name)}")
-    shape = weight.shape
-    fits = len(a) == len(b) == len(shape) >= 2 and a[-2] == b[-1] > 0 and (b[-2], a[-1]) == shape[-2:]
-    if not fits or a[:-2] != shape[:-2] or b[:-2] != shape[:-2]:
-        raise _mismatch(f"{cut(name)} has the shape {shape}, its pair {a} and {b}")
+    # An embedding is looked up: its A lies the other way round, and so does it itself.
+    low, whole = (a[::-1], weight.shape[::-1]) if name == "token_embd.weight" else (a, weight.shape)
+    fits = len(low) == len(b) == len(whole) >= 2 and low[-2] == b[-1] > 0 and (b[-2], low[-1]) == whole[-2:]
+    if not fits or low[:-2] != whole[:-2] or b[:-2] != whole[:-2]:
+        raise _mismatch(f"{cut(name)} has the shape {weight.shape}, its pair {a} and {b}")
 
 
 def _mismatch(why: str) -> InvalidRequest:

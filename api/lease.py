@@ -30,6 +30,7 @@ async def leased(
         keep_alive_s,
         demand=await _demand(service, target, load.num_ctx),
         client=client,
+        variant=tuple(model.adapter_paths),
     ) as lease:
         yield lease
 

@@ -21,6 +21,7 @@ from .output import json_response, local_time
 from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
 from .service import SERVICE, Service, Target, is_cloud, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
+from .store.manifests import MediaType
 from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
 from .stream import Lines, send_last, send_lines
 from .transfers import missing_base
@@ -82,22 +83,30 @@ async def _tag(service: Service, model: StoredModel) -> Line:
 async def ps(request: web.Request) -> web.Response:
     """GET /api/ps: loaded and loading models."""
     service = request.app[SERVICE]
-    loaded = [await _loaded(service, model) for model in service.manager.models]
-    return json_response({"models": [line for line in loaded if line]})
+    lines = []
+    for model in service.manager.models:
+        first, *others = model.names.values() or [model.name]
+        lines += [await _loaded(service, model, first)]
+        lines += [await _loaded(service, model, name, shares=True) for name in others]
+    return json_response({"models": [line for line in lines if line]})
 
 
-async def _loaded(service: Service, loaded: Loaded) -> Line | None:
+async def _loaded(service: Service, loaded: Loaded, name: str, *, shares: bool = False) -> Line | None:
+    """``shares``: a line before this one counts the memory of its weights; left are its adapters."""
     try:
-        model = await asyncio.to_thread(service.store.find, loaded.name)
+        model = await asyncio.to_thread(service.store.find, name)
         about = details(model)
     except (InvalidRequest, ModelError):
         return None  # deleted while it was loaded
     ready = loaded.runner.ready if loaded.runner else None
+    size = ready.memory_bytes + ready.kv_bytes if ready else 0  # the cache was not yet in memory then
+    if shares:
+        size = sum(layer.size for layer in model.manifest.of_type(MediaType.ADAPTER))
     done = loaded.progress if ready is None else None
     return {
-        "name": loaded.name,
-        "model": loaded.name,
-        "size": ready.memory_bytes + ready.kv_bytes if ready else 0,  # the cache was not yet in memory then
+        "name": name,
+        "model": name,
+        "size": size,
         "digest": model.digest,
         "details": about,
         "expires_at": local_time(datetime.datetime.now(), service.manager.seconds_left(loaded)),

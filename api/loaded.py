@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class Places:
 class Loaded:
     """``runner`` is None while the model is being loaded; then ``progress`` counts the bytes of its weights.
 
+    ``name`` is the one it was loaded by; ``names`` are those of all models that it has served, one for each variant.
     ``n_users`` are requests that run or wait for one of the ``places``. ``expires_at`` is monotonic, None while
     there are any. ``n_bytes`` is the memory it was predicted to need. ``loader`` is the task that loads it. It takes no
     new requests while ``n_closers`` want it to become idle, so as to unload it, and once ``closing`` has begun that.
@@ -80,6 +82,7 @@ class Loaded:
     n_bytes: int = 0
     runner: Runner | None = None
     progress: Progress | None = None
+    names: dict[Hashable, str] = field(default_factory=dict)
     n_users: int = 0
     n_closers: int = 0
     loader: asyncio.Task[object] | None = None

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -106,9 +106,11 @@ class Manager:
         *,
         demand: Demand = Demand(),  # noqa: B008 - it is frozen
         client: str = "",
+        variant: Hashable = None,
     ) -> AsyncIterator[Lease]:
         """A place in a runner for the model at ``path``, loaded if need be, until the block ends.
 
+        ``variant`` tells models apart that share its weights: it is loaded under the name of each.
         Requests of the same ``client`` wait for each other rather than let other clients wait. Raises ModelError when
         the model cannot be loaded, RunnerError when its process fails, ServerBusy when too many requests wait.
         """
@@ -123,6 +125,7 @@ class Manager:
             try:
                 if not await self._answers(model):
                     continue
+                model.names.setdefault(variant, name)
                 if keep_alive_s is not None:
                     model.keep_alive_s = keep_alive_s
                 assert model.runner is not None

@@ -42,8 +42,14 @@ def test_models_with_adapters_over_one_base_share_a_runner(service, tmp_path):
     by_name = {name: {answers[i] for i, other in enumerate(names) if other == name} for name in names}
     assert all(len(texts) == 1 for texts in by_name.values()), "whatever else runs, an answer is the same"
     assert len(set.union(*by_name.values())) == 3, "and each model has its own"
-    loaded = service.json("GET", "/api/ps")["models"]
-    assert len([model for model in loaded if model["name"].split(":")[0] in by_name]) == 1
+    lines = {line["name"].split(":")[0]: line for line in service.json("GET", "/api/ps")["models"]}
+    assert lines.keys() == by_name.keys(), "each is loaded"
+    adapters = [(tmp_path / f"{kind}.gguf").stat().st_size for kind in ("one", "two")]
+    sizes = sorted(line["size"] for line in lines.values())
+    assert sizes[0] < 2 * max(adapters), "and the memory of the weights is counted once"
+    assert sizes[1] < 2 * max(adapters) < sizes[2]
+    service.lines("/api/generate", {"model": "two", "keep_alive": 0})
+    assert service.json("GET", "/api/ps")["models"] == [], "they go together"
     status, answer = service.request("POST", "/api/embed", {"model": "one", "input": "x"})
     assert status == 400
     assert b"adapter" in answer

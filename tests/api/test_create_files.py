@@ -264,6 +264,19 @@ async def test_a_gguf_adapter_is_taken_as_it_is(store, tmp_path):
         await create(store, **{"from": "new"}, adapters={"a.gguf": weights})
 
 
+async def test_an_adapter_of_the_embeddings_has_its_a_the_other_way_round(store, tmp_path):
+    weights = add_blob(store.root, write_tiny_model(tmp_path / "tiny.gguf").read_bytes())
+    with open_checkpoint(tmp_path / "tiny.gguf") as checkpoint:
+        n_vocab = checkpoint.tensors["token_embd.weight"].shape[0]
+    for a, fits in (((n_vocab, RANK), True), ((RANK, n_vocab), False)):
+        adapter = add_blob(store.root, gguf_adapter(tmp_path / "a.gguf", a=a, name="token_embd.weight"))
+        if fits:
+            await create(store, files={"tiny.gguf": weights}, adapters={"a.gguf": adapter})
+        else:
+            with pytest.raises(InvalidRequest, match="adapter does not match base model: "):
+                await create(store, files={"tiny.gguf": weights}, adapters={"a.gguf": adapter})
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"architecture": "qwen2"}, {"a": (RANK, FFN)}, {"b": (HIDDEN, RANK + 1)}, {"name": "blk.7.attn_q.weight"},

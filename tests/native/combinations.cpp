@@ -200,7 +200,8 @@ Floats route(Context& c, int n, int n_experts, int n_used, bool normalize) {
     Floats logits = data.floats((n - 1) * (n_experts + 2) + n_experts), weights(n * n_used), out(n * cols);
     for (float& x : logits) x = std::round(x * 2);      // many are equal: the first of them counts
     std::vector<int64_t> experts(weights.size());
-    RouteArgs r{logits.data(), weights.data(), experts.data(), n_experts + 2, n_experts, n_used, normalize};
+    RouteArgs r{logits.data(), nullptr, weights.data(), experts.data(), n_experts + 2, 1.0f, kSoftmax,
+                n_experts, n_used, normalize, 1, 1};
     Floats y = data.floats(weights.size() * cols);
     CombineArgs a{y.data(), weights.data(), out.data(), n_used, cols};
     run_emitted(c, [&](Program& program) {

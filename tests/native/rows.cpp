@@ -35,7 +35,8 @@ Floats point(Context& c, const Floats& x, const Floats& y, int n, int cols, int 
 Floats routed(Context& c, const Floats& logits, int n, int n_experts, int n_used) {
     Floats weights(static_cast<size_t>(n) * n_used), out(n);
     std::vector<int64_t> experts(weights.size());
-    RouteArgs r{logits.data(), weights.data(), experts.data(), n_experts, n_experts, n_used, 1};
+    RouteArgs r{logits.data(), nullptr, weights.data(), experts.data(), n_experts, 1.0f, kSoftmax,
+                n_experts, n_used, 1, 1, 1};
     Floats y(weights.size(), 2.0f);
     CombineArgs a{y.data(), weights.data(), out.data(), n_used, 1};
     Program program;
