@@ -11,8 +11,7 @@ from .formats import Format
 
 __all__ = ["Encoder"]
 
-_ALWAYS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-_WEIGHED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1")  # only with an importance; without, torch is fast, and exact to the bit
+_NATIVE = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 
 
 class Encoder:
@@ -30,8 +29,7 @@ class Encoder:
     def __call__(self, x: torch.Tensor, format: Format, imatrix: torch.Tensor | None = None) -> torch.Tensor:
         """As ``Format.encode``: x float32 (..., row_elems), ``imatrix`` (row_elems,) or of x's shape -> uint8."""
         weighs = imatrix if format.weighs else None
-        native = format.name in _ALWAYS or (format.name in _WEIGHED and weighs is not None)
-        if self._context is None or not native or not x.numel():
+        if self._context is None or format.name not in _NATIVE or not x.numel():
             return format.encode(x, imatrix)
         rows = x.to(torch.float32).reshape(-1, x.shape[-1]).contiguous()
         row_bytes = format.row_bytes(rows.shape[1])

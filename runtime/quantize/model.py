@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,21 @@ def quantize_file(
         source.release(target.name)
 
     targets = [tensor.target for tensor in plan.tensors]
-    return write_gguf(file, plan.metadata, targets, data, scalar_types=plan.scalar_types)
+    with _one_torch_thread():
+        return write_gguf(file, plan.metadata, targets, data, scalar_types=plan.scalar_types)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Torch's threads meet at the end of every operation, and here these are short: where other programs take cores,
+    waiting costs ten times the work. Native encoders have workers of their own, which do not wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _writable(source: Checkpoint, info: TensorInfo, choice: Choice) -> Choice:

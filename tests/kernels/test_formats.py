@@ -200,6 +200,17 @@ def test_native_encoders_are_as_good_as_the_reference(name, weighed):
     assert errors[0].sum() <= errors[1].sum() * 1.002
 
 
+@pytest.mark.parametrize("cols", [32, 96, 1056])
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
+def test_native_encoders_without_a_search_are_exact(name, cols):
+    row, generator = FORMATS[name], torch.Generator().manual_seed(cols)
+    x = torch.randn(1001, cols, generator=generator) * torch.logspace(-20, 4, 1001)[:, None]
+    x[5], x[6], x[7, 3:] = 0.0, -0.3, 0.0
+    x[8], x[9] = torch.arange(cols).remainder(32) - 15.5, torch.arange(cols).remainder(32) - 16.0  # on edges of levels
+    differs = (Encoder()(x, row) != row.encode(x)).any(dim=1)
+    assert not differs.any(), x[differs]
+
+
 ODD = {
     "zeros": torch.zeros(2, 256),
     "equal": torch.full((2, 256), -0.3),

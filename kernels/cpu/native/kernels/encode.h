@@ -1,4 +1,5 @@
-// Numbers to blocks, where the search for scales takes long: k-quants, and the plain formats with an importance.
+// Numbers to blocks: k-quants, and the plain formats with an importance, where the search for scales takes long; the
+// rest of the plain ones is in encode_exact.h.
 //
 // Layouts: kernels/formats/k_quants.py and legacy.py.
 #pragma once
@@ -208,10 +209,11 @@ static void encode(const void* args, Scratch, int64_t first, int64_t last) {
         for (int64_t i = 0; i < a.cols; i += a.block_elems, out += a.block_bytes) {
             const float* weights = w ? w + i : nullptr;
             switch (a.format) {         // type numbers of GGUF
-                case 2: encode_plain(x + i, weights, out, false, false); break;
-                case 3: encode_plain(x + i, weights, out, false, true); break;
-                case 6: encode_plain(x + i, weights, out, true, false); break;
-                case 7: encode_plain(x + i, weights, out, true, true); break;
+                case 2: weights ? encode_plain(x + i, weights, out, false, false) : encode_signed_exact(x + i, out, false); break;
+                case 3: weights ? encode_plain(x + i, weights, out, false, true) : encode_range_exact(x + i, out, false); break;
+                case 6: weights ? encode_plain(x + i, weights, out, true, false) : encode_signed_exact(x + i, out, true); break;
+                case 7: weights ? encode_plain(x + i, weights, out, true, true) : encode_range_exact(x + i, out, true); break;
+                case 8: encode_q8_0_exact(x + i, out); break;
                 case 10: encode_q2_k(x + i, weights, out); break;
                 case 11: encode_q3_k(x + i, weights, out); break;
                 case 12: encode_q45_k(x + i, weights, out, false); break;

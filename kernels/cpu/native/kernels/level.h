@@ -22,6 +22,7 @@
 #include "top_k.h"
 #include "masked.h"
 #include "encode_search.h"
+#include "encode_exact.h"
 #include "encode.h"
 
 #define GM_TEXT2(x) #x
