@@ -15,8 +15,7 @@ import msgspec
 
 from gristmill.runtime.errors import InvalidRequest, UnsupportedModel
 
-from .create_adapter import check_adapter
-from .create_files import Line, adapter_layer, model_layers
+from .create_files import Line, adapter_layer, check_adapter, model_layers
 from .create_quantize import quantized
 from .create_recipe import Recipe, read_recipe
 from .store import Config, Layer, MediaType, Store

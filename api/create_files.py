@@ -11,15 +11,16 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gristmill.runtime.checkpoint import open_checkpoint
+from gristmill.runtime.checkpoint import open_checkpoint, read_gguf_header
+from gristmill.runtime.checkpoint.adapters import AdapterBase, adapter_alpha, adapter_targets
 from gristmill.runtime.checkpoint.split import SPLIT_NAME, part_names
 from gristmill.runtime.convert.jobs import AdapterJob, ConvertJob, Job, MergeJob
-from gristmill.runtime.errors import InvalidFile, InvalidRequest, UnsupportedModel, cut
+from gristmill.runtime.errors import InvalidFile, InvalidRequest, ModelError, UnsupportedModel, cut
 
 from .conversion import convert
 from .store import Digest, Layer, MediaType, Store
 
-__all__ = ["Line", "adapter_layer", "check_uploaded", "convert_to_blob", "model_layers"]
+__all__ = ["Line", "adapter_layer", "check_adapter", "check_uploaded", "convert_to_blob", "model_layers"]
 
 Line = dict[str, Any]
 Layers = Generator[Line, None, list[Layer]]
@@ -77,6 +78,19 @@ def adapter_layer(store: Store, files: Mapping[str, Digest], base: Layer | None)
     if layer.media_type != MediaType.ADAPTER:
         raise InvalidRequest(f"adapters: {cut(label)} is not an adapter")
     return [layer]
+
+
+def check_adapter(store: Store, adapter: Layer, base: Layer) -> None:
+    """Raises InvalidRequest ``adapter does not match base model: ...`` with the part that does not fit."""
+    try:
+        header = read_gguf_header(store.blob_path(adapter.digest))
+        model = read_gguf_header(store.blob_path(base.digest))
+        shapes = {name: info.shape for name, info in model.tensors.items()}
+        fitting = AdapterBase(model.metadata.get("general.architecture"), shapes)
+        adapter_alpha(header.metadata, fitting)
+        adapter_targets(header.tensors, fitting)
+    except ModelError as error:
+        raise InvalidRequest(f"{error}") from None
 
 
 def convert_to_blob(

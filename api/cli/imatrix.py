@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
 
-from gristmill.runtime.errors import GristmillError, cut
-
+from ..store.files import PendingFile
 from .progress import Progress
-from .research_model import model_path, on_window, windows_of
+from .research_model import model_path, on_window, target_path, windows_of
 
 
 def imatrix(arguments: Namespace) -> int:
@@ -20,9 +18,7 @@ def imatrix(arguments: Namespace) -> int:
     from gristmill.runtime.model import open_with
     from gristmill.runtime.quantize.imatrix import write_imatrix
 
-    target = Path(arguments.output).expanduser()
-    if target.exists() and not arguments.force:
-        raise GristmillError(f"{cut(arguments.output)} exists already: give another name, or overwrite it with --force")
+    target = target_path(arguments.output, replace=arguments.force)
     ops, listener = listening_ops(open_ops(arguments.backend))
     model = open_with(ops, model_path(arguments.model), n_ctx=arguments.ctx)
     windows = windows_of(model, arguments)
@@ -30,12 +26,8 @@ def imatrix(arguments: Namespace) -> int:
         found = collect_importance(
             model, listener, windows, dataset=Path(arguments.text).name, on_window=on_window(progress, len(windows))
         )
-    temporary = target.with_name(f"{target.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            write_imatrix(file, found)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with PendingFile(target.parent) as file:
+        write_imatrix(file, found)
+        file.publish(target.name)
     sys.stdout.write(f"{len(found.entries)} matrices over {found.n_chunks} windows of {found.chunk_size} tokens\n")
     return 0

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 from gristmill.runtime.errors import GristmillError, cut
 
-from ..store import Store
 from ..store.files import PendingFile
-from .address import read_settings
-from .model_files import looks_like_path
 from .progress import Progress
+from .research_model import model_path, target_path
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -39,10 +37,10 @@ def quantize(arguments: Namespace) -> int:
     from gristmill.runtime.quantize.imatrix import read_imatrix
     from gristmill.runtime.quantize.model import plan_quantization
 
-    target = _target(arguments)
+    target = target_path(arguments.target, replace=arguments.force or arguments.dry_run)
     file_type, wishes = _file_type(arguments.type), _wishes(arguments)
     imatrix = read_imatrix(arguments.imatrix) if arguments.imatrix else None
-    with open_checkpoint(_source(arguments.source)) as source:
+    with open_checkpoint(model_path(arguments.source)) as source:
         plan = plan_quantization(source, file_type, imatrix=imatrix, wishes=wishes)
         _warn(plan, imatrix)
         start = time.monotonic()
@@ -71,28 +69,6 @@ def _write(source: Checkpoint, target: Path, plan: QuantizationPlan, imatrix: Im
         )
         file.publish(target.name)
     return size
-
-
-def _source(text: str) -> Path:
-    """A file or folder, or the weights of a model in the store. Raises GristmillError."""
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
-    if looks_like_path(text):
-        raise GristmillError(f"{cut(text)} does not exist")
-    return Store(read_settings().models).find(text).model_path
-
-
-def _target(arguments: Namespace) -> Path:
-    """Raises GristmillError for a file that is there and may not be replaced, and for what is no place for a file."""
-    target = Path(arguments.target).expanduser()
-    if target.is_dir() or not target.name:
-        raise GristmillError(f"{cut(arguments.target)} is a folder, give the name of a file in it")
-    if not target.parent.is_dir():
-        raise GristmillError(f"{cut(str(target.parent))} is not a folder")
-    if target.exists() and not (arguments.force or arguments.dry_run):
-        raise GristmillError(f"{cut(arguments.target)} is there already, --force replaces it")
-    return target
 
 
 def _file_type(text: str) -> FileType | None:

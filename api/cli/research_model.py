@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gristmill.runtime.errors import GristmillError, cut
 
+from ..store import Store
 from . import human
+from .address import read_settings
 from .model_files import looks_like_path
 from .progress import Progress
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gristmill.runtime.measure import Window
     from gristmill.runtime.model import Model
 
-__all__ = ["figure", "model_path", "on_window", "open_named", "print_result", "read_text", "windows_of"]
+__all__ = ["figure", "model_path", "on_window", "open_named", "print_result", "read_text", "target_path", "windows_of"]
 
 MAX_TEXT_BYTES = 1 << 30
 
@@ -32,10 +33,19 @@ def model_path(named: str) -> Path:
         if not path.exists():
             raise GristmillError(f"{cut(named)} does not exist")
         return path
-    from ..settings import Settings
-    from ..store import Store
+    return Store(read_settings().models).find(named).model_path
 
-    return Store(Settings.from_env(os.environ).models).find(named).model_path
+
+def target_path(named: str, *, replace: bool) -> Path:
+    """Where a new file goes. Raises GristmillError for what is no place for one, and unless ``replace`` for a file."""
+    target = Path(named).expanduser()
+    if target.is_dir() or not target.name:
+        raise GristmillError(f"{cut(named)} is a folder, give the name of a file in it")
+    if not target.parent.is_dir():
+        raise GristmillError(f"{cut(str(target.parent))} is not a folder")
+    if target.exists() and not replace:
+        raise GristmillError(f"{cut(named)} is there already, --force replaces it")
+    return target
 
 
 def open_named(named: str, n_ctx: int, backend: str = "auto") -> Model:

@@ -24,7 +24,6 @@ __all__ = ["Problem", "verify_store"]
 
 Kind = Literal["manifest", "blob", "leftover"]
 OnProgress = Callable[[int, int], None]
-_CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,11 @@ def _contents(
 
 
 def _hash(path: Path) -> str:
-    sha256 = hashlib.sha256()
     try:
         with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                sha256.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-    return sha256.hexdigest()
 
 
 def _leftovers(store: Store) -> Iterator[Problem]:

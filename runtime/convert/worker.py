@@ -16,11 +16,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from ..checkpoint import open_checkpoint, read_metadata
+from ..checkpoint import Checkpoint, open_checkpoint, read_metadata
 from ..errors import GristmillError
 from ..quantize.file_types import find_file_type
-from ..quantize.model import plan_quantization, quantize_file
-from . import convert_adapter, convert_model, merge_parts
+from ..quantize.model import QuantizationPlan, plan_conversion, plan_quantization, quantize_file
+from .adapter import convert_adapter
 from .jobs import AdapterJob, ConvertJob, Failure, Job, MergeJob, Progress, QuantizeJob, Reply
 
 _EVERY_S = 0.1
@@ -57,14 +57,14 @@ def _write(job: Job, file: BinaryIO) -> None:
         return convert_adapter(Path(job.source), read_metadata(job.base), file)
     with open_checkpoint(job.source) as checkpoint:
         report = _Report()
-        if isinstance(job, ConvertJob):
-            return convert_model(checkpoint, file, report)
-        if isinstance(job, MergeJob):
-            return merge_parts(checkpoint, file, report)
-        assert isinstance(job, QuantizeJob)
-        plan = plan_quantization(checkpoint, find_file_type(job.file_type))
-        quantize_file(checkpoint, file, plan, on_progress=lambda tensor, done, total: report(done, total))
-        return None
+        quantize_file(checkpoint, file, _plan(job, checkpoint), on_progress=lambda _, done, total: report(done, total))
+    return None
+
+
+def _plan(job: ConvertJob | MergeJob | QuantizeJob, checkpoint: Checkpoint) -> QuantizationPlan:
+    if isinstance(job, ConvertJob):
+        return plan_conversion(checkpoint)
+    return plan_quantization(checkpoint, find_file_type(job.file_type) if isinstance(job, QuantizeJob) else None)
 
 
 class _Report:

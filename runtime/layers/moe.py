@@ -49,17 +49,19 @@ class Experts:
         """x (n, hidden), experts int64 (n, k), their shares (n, k) -> (n, hidden)."""
         rows = x[:, None, :]
         if self.both is not None:
-            both = self.both(rows, experts).flatten(0, 1)
+            both = self._weighed(self.both(rows, experts), shares).flatten(0, 1)
             inner = self.ops.gated(both[:, : self.ffn_size], both[:, self.ffn_size :], self.activation)
             inner = inner.reshape(*experts.shape, self.ffn_size)
         else:
-            gate, up = self.gate(rows, experts), self.up(rows, experts)
-            if self.weighs_input:  # products without a bias: scaling what comes out is the same
-                gate, up = (self.ops.scale(y, shares[..., None]) for y in (gate, up))
+            gate, up = (self._weighed(linear(rows, experts), shares) for linear in (self.gate, self.up))
             inner = self.ops.gated(gate, up, self.activation)
         if self.weighs_input:
             shares = torch.ones_like(shares)
         return self.ops.combine(self.down(inner, experts), shares)
+
+    def _weighed(self, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Products without a bias: scaling what comes out is the same as scaling what goes in."""
+        return self.ops.scale(y, shares[..., None]) if self.weighs_input else y
 
 
 class MoeMlp:

@@ -19,7 +19,7 @@ from gristmill.kernels.ops import Ops
 from gristmill.kernels.specs import Norm
 
 from ..errors import OutOfMemory
-from .file import EMBEDDING, Base, Pair, read_adapter
+from .file import EMBEDDING, AdapterBase, Pair, read_adapter
 from .rows import AdapterRows
 
 __all__ = ["Adapter", "Adapters", "Additions"]
@@ -159,7 +159,7 @@ class Adapters:
         return [adapter for adapter in self._loaded.values() if not adapter.n_uses]
 
     def _read(self, paths: Sequence[str]) -> dict[str, LoraPair]:
-        base = Base(self.architecture, self._shapes)
+        base = AdapterBase(self.architecture, self._shapes)
         read = [read_adapter(path, base, self.ops.device) for path in paths]
         names = dict.fromkeys(name for pairs in read for name in pairs)
         return {name: self._side_by_side(name, [pairs[name] for pairs in read if name in pairs]) for name in names}

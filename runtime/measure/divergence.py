@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest
-from .perplexity import target_nll
 from .windows import Window, window_logits
 
 if TYPE_CHECKING:
@@ -82,6 +81,7 @@ def _compare(logits: torch.Tensor, reference: torch.Tensor, targets: list[int]) 
     """(kl, p_change, nll, reference_nll, same_top), each (n,)."""
     log_q, log_p = (rows.double().log_softmax(-1) for rows in (logits, reference))
     kl = (log_p.exp() * (log_p - log_q)).sum(-1).clamp(min=0.0)  # rounding takes a zero below it
-    nll, reference_nll = target_nll(logits, targets), target_nll(reference, targets)
+    came = range(len(targets)), targets
+    nll, reference_nll = -log_q[came], -log_p[came]
     change = (-nll).exp() - (-reference_nll).exp()
     return kl, change, nll, reference_nll, logits.argmax(-1) == reference.argmax(-1)

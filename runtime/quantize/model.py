@@ -20,7 +20,7 @@ from ..checkpoint.base import Checkpoint, TensorInfo, Value
 from ..checkpoint.gguf_writer import Sink, TensorPlan, write_gguf
 from ..errors import InvalidFile, InvalidRequest, cut
 from .choose import NO_WISHES, Choice, Wishes, choose_formats, is_kept
-from .file_types import FileType
+from .file_types import FILE_TYPES, FileType
 from .imatrix import ImportanceMatrix, provenance
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[["PlannedTensor", int, int], None]
 
-__all__ = ["PlannedTensor", "QuantizationPlan", "plan_quantization", "quantize_file"]
+__all__ = ["PlannedTensor", "QuantizationPlan", "plan_conversion", "plan_quantization", "quantize_file"]
 
 _VERSION = 2  # GGML_QNT_VERSION in ggml.h: how k-quants are laid out
 _FLOATS = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -117,6 +117,14 @@ def plan_quantization(
     return QuantizationPlan(metadata, scalar_types, tensors)
 
 
+def plan_conversion(source: Checkpoint) -> QuantizationPlan:
+    """A model as its makers published it: bfloat16 matrices as they are, others in float16, what is kept in float32."""
+    tensors = tuple(PlannedTensor(info, Choice(FORMATS[_published(info)])) for info in source.tensors.values())
+    formats = {tensor.choice.format.name for tensor in tensors}
+    file_type = FILE_TYPES["BF16" if "BF16" in formats and "F16" not in formats else "F16"]
+    return QuantizationPlan(*_metadata(source, file_type, None), tensors)
+
+
 def quantize_file(
     source: Checkpoint,
     file: Sink,
@@ -165,6 +173,12 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _published(info: TensorInfo) -> str:
+    if is_kept(info):
+        return "F32"
+    return "BF16" if info.format.name == "BF16" else "F16"
 
 
 def _writable(source: Checkpoint, info: TensorInfo, choice: Choice) -> Choice:
