@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gristmill.kernels.encoder import Encoder
+from gristmill.kernels.encoder import Encoder, one_torch_thread
 from gristmill.kernels.formats import FORMATS, Format
 from gristmill.kernels.lazy import torch
 
@@ -158,21 +157,8 @@ def quantize_file(
         source.release(target.name)
 
     targets = [tensor.target for tensor in plan.tensors]
-    with _one_torch_thread():
+    with one_torch_thread():
         return write_gguf(file, plan.metadata, targets, data, scalar_types=plan.scalar_types)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Torch's threads meet at the end of every operation, and here these are short: where other programs take cores,
-    waiting costs ten times the work. Native encoders have workers of their own, which do not wait for each other.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _published(info: TensorInfo) -> str:
