@@ -261,3 +261,11 @@ def test_the_table_of_sizes_needs_no_torch():
     code = "import sys; from gristmill.kernels import FORMATS; FORMATS['Q4_K'].row_bytes(256)"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["IQ4_NL", "MXFP4", "TQ1_0"])
+@pytest.mark.parametrize("weighed", ["none", "columns", "rows"])
+def test_parts_of_rows_encoded_side_by_side_are_as_the_whole(name, weighed):
+    row, x = FORMATS[name], torch.randn(9, 8192, generator=torch.Generator().manual_seed(3))
+    imatrix = {"none": None, "columns": x[0].square(), "rows": x.square() + 0.1}[weighed]
+    assert torch.equal(Encoder(4)(x, row, imatrix), row.encode(x, imatrix))
