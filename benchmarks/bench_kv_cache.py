@@ -85,7 +85,7 @@ def measure(args: argparse.Namespace, golden: Golden, kv_type: str) -> tuple[str
     from gristmill.runtime.kv_cache import bytes_per_token
 
     model = open_model(args.model, backend=args.backend, kv_type=kv_type)
-    size, context = bytes_per_token(model.decoder.config, kv_type), model.n_ctx
+    size, context = bytes_per_token(model.decoder.kept, kv_type), model.n_ctx
     model.n_ctx = len(golden.ids)  # the cache is made for that much
     logits = model.logits(golden.ids)
     off = golden.divergence(logits)

@@ -185,7 +185,7 @@ def kv_bytes(forward: Forward, depth: int) -> int:
     """Bytes of keys and values that a token after ``depth`` others reads; windowed layers see their window only."""
     total = 0
     for block, keys, values in zip(forward.model.blocks, forward.cache.keys, forward.cache.values, strict=True):
-        window = block.attention.spec.window
+        window = block.mixer.spec.window
         total += (keys[0, 0].nbytes + values[0, 0].nbytes) * (min(depth, window) if window else depth)
     return total
 

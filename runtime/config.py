@@ -36,14 +36,25 @@ class Metadata:
         return self._values.get(f"{self.architecture}.{key}")
 
     def count(self, key: str, default: int | None = None, *, low: int = 1, high: int = MAX_COUNT) -> int:
-        """An integer from ``low`` to ``high``; one number may also stand as an array of equal numbers, a layer each."""
+        """An integer from ``low`` to ``high``. It may also stand as an array with a number for each layer, if these are
+        equal; zeros aside, for layers that have none of it (``layer_counts``)."""
         value = self.get(key)
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(set(value)) == 1:
-            value = value[0]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            others = set(value) - {0} or {0}
+            value = others.pop() if len(others) == 1 else value
         value = self._given(key, value, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.refuse(key, f"expected an integer from {low} to {high}, got {cut(value)}")
         return value
+
+    def layer_counts(self, key: str, n_layers: int) -> tuple[int, ...]:
+        """An integer from 0 for each layer; one number stands for all."""
+        value = self.get(key)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return (self.count(key, low=0),) * n_layers
+        if len(value) != n_layers or not all(type(n) is int and 0 <= n <= MAX_COUNT for n in value):
+            raise self.refuse(key, f"expected a list of {n_layers} integers, got {cut(list(value))}")
+        return tuple(value)
 
     def number(self, key: str, default: float | None = None, *, low: float = 0.0, high: float = 1e12) -> float:
         """A finite number from ``low`` to ``high``."""

@@ -75,24 +75,26 @@ class Embedder:
     def _passes(self, texts: Sequence[list[int]]) -> list[list[Span]]:
         """One pass with all texts; several with pieces of a single long one, where earlier tokens do not need later."""
         spans, n_pages = [], 0
-        for ids in texts:
+        for i, ids in enumerate(texts):
             pages = list(range(n_pages, n_pages + _room(len(ids)) // PAGE_SIZE))
             n_pages += len(pages)
-            spans.append(Span(ids, 0, pages, all_logits=self.pooling.kind is PoolingType.MEAN))
+            spans.append(Span(ids, 0, pages, all_logits=self.pooling.kind is PoolingType.MEAN, state_write=i))
         size, (first, *others) = self.token_budget, spans
         if others or not self.network.causal or len(first.tokens) <= size:
             return [spans]
         pieces = range(0, len(first.tokens), size)
-        return [[replace(first, tokens=first.tokens[at : at + size], start=at)] for at in pieces]
+        return [
+            [replace(first, tokens=first.tokens[at : at + size], start=at, state_read=0 if at else -1)] for at in pieces
+        ]
 
     def _room_for(self, texts: Sequence[list[int]], *, n_passes: int) -> KVCache:
         """Keys and values of a batch. In a single pass, all layers use the same room one after another."""
-        config = self.network.config
+        layers, device = self.network.kept, self.network.ops.device
         n_pages = sum(_room(len(ids)) for ids in texts) // PAGE_SIZE
-        if n_passes > 1:
-            return KVCache.allocate(config, n_pages, _KV_TYPE, self.network.ops.device)
-        one = KVCache.allocate(replace(config, n_layers=1), n_pages, _KV_TYPE, self.network.ops.device)
-        return replace(one, keys=one.keys * config.n_layers, values=one.values * config.n_layers)
+        if n_passes > 1 or len(set(layers)) > 1:
+            return KVCache.allocate(layers, n_pages, _KV_TYPE, device, n_states=len(texts))
+        one, n = KVCache.allocate(layers[:1], n_pages, _KV_TYPE, device, n_states=len(texts)), len(layers)
+        return replace(one, keys=one.keys * n, values=one.values * n, states=one.states * n)
 
     def _pool(self, spans: list[Span], cache: KVCache, pooled: torch.Tensor) -> None:
         """Run one pass and add its share to ``pooled`` (n_texts, hidden)."""

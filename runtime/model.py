@@ -189,10 +189,10 @@ class Model:
         """Which form each weight has in memory and which function serves each operator used so far."""
         return self.ops.explain()
 
-    def forward(self, n_contexts: int) -> Forward:
-        """The model with a KV cache of its own for ``n_contexts`` full contexts."""
+    def forward(self, n_contexts: int, n_states: int = 1) -> Forward:
+        """The model with a cache of its own for ``n_contexts`` full contexts, and ``n_states`` states of sequences."""
         n_pages = n_contexts * -(-self.n_ctx // PAGE_SIZE)
-        cache = KVCache.allocate(self.decoder.config, n_pages, self.kv_type, self.ops.device)
+        cache = KVCache.allocate(self.decoder.kept, n_pages, self.kv_type, self.ops.device, n_states=n_states)
         return Forward(self.decoder, cache, self.n_ctx, self.adapters)
 
 

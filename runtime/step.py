@@ -19,14 +19,15 @@ from .layers import Decoder
 from .lora import AdapterRows, Adapters
 
 MAX_CAPTURED = 17  # tokens of a sequence with its draft
-NO_ADAPTER = -1
+NO_ADAPTER = NO_STATE = -1
 
 
 @dataclass(frozen=True)
 class Span:
     """``tokens`` of one sequence to compute, the first at position ``start``; ``pages`` hold the whole sequence.
 
-    ``adapter_id`` below 0: it has no adapter.
+    ``adapter_id`` below 0: it has no adapter. ``state_read`` and ``state_write``: rows of the states that it goes on
+    from (below 0: it begins) and leaves its own in, see ``TokenLayout``.
     """
 
     tokens: list[int]
@@ -34,6 +35,8 @@ class Span:
     pages: list[int]
     all_logits: bool = False
     adapter_id: int = NO_ADAPTER
+    state_read: int = NO_STATE
+    state_write: int = 0
 
 
 class Forward:
@@ -101,9 +104,12 @@ class DecodeInputs:
         self.batch = batch
         layout = batch.layout
         # Filled on the host: there, through numpy, an assignment costs a tenth of what it does through torch.
-        self._fixed = (batch.token_ids, layout.positions, layout.slots, layout.context_lens, layout.page_table)
+        tokens = (batch.token_ids, layout.positions, layout.slots)
+        states = (layout.state_reads, layout.state_writes)
+        self._fixed = (*tokens, layout.context_lens, layout.page_table, *states)
         host = self._host = [t.cpu() for t in self._fixed]
-        self._ids, self._positions, self._slots, self._lengths, self._table = (t.numpy() for t in host)
+        self._ids, self._positions, self._slots, self._lengths, self._table, *states = (t.numpy() for t in host)
+        self._reads, self._writes = states
         self._adapter_ids = batch.adapters.tokens if batch.adapters else None
         # Whose pages the table holds, and how many.
         self._rows: list[tuple[list[int], int]] = [([], 0)] * len(self._lengths)
@@ -120,6 +126,7 @@ class DecodeInputs:
                 self._slots[row] = pages[at // page_size] * page_size + at % page_size
                 row += 1
             self._lengths[i] = span.start + self._per_span
+            self._reads[i], self._writes[i] = span.state_read, span.state_write
             known, n_known = self._rows[i]
             if known is not pages or n_known != len(pages):  # a sequence's pages stay, more may come
                 self._rows[i] = (pages, len(pages))
@@ -170,6 +177,8 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
         seq_starts=torch.tensor(starts, dtype=torch.int32, device=device),
         page_table=table.to(device),
         context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
+        state_reads=torch.tensor([span.state_read for span in spans], dtype=torch.int32, device=device),
+        state_writes=torch.tensor([span.state_write for span in spans], dtype=torch.int32, device=device),
         page_size=page_size,
     )
     adapters = _adapter_rows(spans, outputs, device)

@@ -7,6 +7,7 @@ import torch
 from gristmill.kernels.specs import AttentionSpec, Norm
 
 from ..config import DecoderConfig
+from ..kept import Kept, KvShape
 from ..weights import Weights
 from .decoder import Step
 from .linear import Linear, apply_all
@@ -37,6 +38,7 @@ class Attention:
         output_bias: bool = True,
         temperatures: torch.Tensor | None = None,
     ):
+        self.kept = Kept(KvShape(config.n_kv_heads, config.key_dim, config.value_dim))
         self.temperatures = temperatures
         self.clamp, self.qk_norm = clamp, read_qk_norm(weights, config, layer, qk_norm)
         self.ops, self.rope, self.spec, self.layer, self.config = weights.ops, rope, spec, layer, config

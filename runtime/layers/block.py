@@ -9,6 +9,7 @@ import torch
 from gristmill.kernels.specs import Norm
 
 from ..config import DecoderConfig
+from ..kept import Kept
 from ..weights import Weights
 from .decoder import Step
 from .moe import MoeMlp
@@ -16,7 +17,12 @@ from .norm import LayerNorm, RmsNorm, stream_norm
 
 
 class Mixer(Protocol):
-    """Attention or what stands in its place: reads norm(x), sees other tokens, adds to ``residual``."""
+    """Attention or what stands in its place: reads norm(x), sees other tokens, adds to ``residual``.
+
+    ``kept``: what it keeps of a sequence, for itself.
+    """
+
+    kept: Kept
 
     def __call__(
         self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
@@ -29,7 +35,15 @@ class Mlp(Protocol):
     def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor: ...
 
 
-class PreNormBlock:
+class _MixerBlock:
+    mixer: Mixer
+
+    @property
+    def kept(self) -> Kept:
+        return self.mixer.kept
+
+
+class PreNormBlock(_MixerBlock):
     """Each layer works on the normalised stream and adds to it: x + layer(norm(x)).
 
     ``names``: the norms' tensors. What is added is multiplied by ``residual_scale``.
@@ -97,7 +111,7 @@ class SandwichBlock(PreNormBlock):
         return self.post_mlp_norm(self.mlp(*self.mlp_norm.lead(x)), residual=x)
 
 
-class AddedNormBlock:
+class AddedNormBlock(_MixerBlock):
     """Only what a layer adds is normalised: x + norm(layer(x))."""
 
     def __init__(self, weights: Weights, config: DecoderConfig, layer: int, mixer: Mixer, mlp: Mlp):
@@ -110,7 +124,7 @@ class AddedNormBlock:
         return self.mlp_norm(self.mlp(x, None), residual=x)
 
 
-class ParallelBlock:
+class ParallelBlock(_MixerBlock):
     """Both layers read the same stream, and both add to it: x + mixer(norm(x)) + mlp(norm(x)).
 
     ``names``: the tensors of the two norms, the second "" where they are one.
@@ -138,7 +152,7 @@ class ParallelBlock:
         return self.mlp(lead, norm, residual=y)
 
 
-class PostNormBlock:
+class PostNormBlock(_MixerBlock):
     """The stream is normalised after each addition: norm(x + layer(x)), as in the first transformers."""
 
     def __init__(self, weights: Weights, config: DecoderConfig, layer: int, mixer: Mixer, mlp: Mlp):

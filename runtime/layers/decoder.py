@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -11,6 +11,7 @@ from gristmill.kernels.specs import Rotation
 
 from ..batch import Batch
 from ..config import DecoderConfig
+from ..kept import Kept
 from ..kv_cache import KVCache
 from ..weights import Weights
 from .linear import Linear
@@ -19,7 +20,14 @@ from .norm import stream_norm
 if TYPE_CHECKING:
     from .rope import Rope
 
-Block = Callable[[torch.Tensor, "Step"], torch.Tensor]
+
+class Block(Protocol):
+    """One of a model's layers: (n, hidden) -> (n, hidden). ``kept``: what it keeps of a sequence between steps."""
+
+    @property
+    def kept(self) -> Kept: ...
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor: ...
 
 
 class Step:
@@ -73,6 +81,11 @@ class Decoder:
         own = head == "output"  # an adapter of the embedding is for looking up, not for a head that is the same
         self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias, adapted=own, of_outputs=True)
         self.embedding_additions = weights.adapters.additions("token_embd.weight", (self.n_vocab, hidden))
+
+    @property
+    def kept(self) -> list[Kept]:
+        """What the layers keep of a sequence."""
+        return [block.kept for block in self.blocks]
 
     def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
         """Logits float32 (n_outputs, n_vocab) of ``batch.output_rows``; keys and values go to ``cache``."""

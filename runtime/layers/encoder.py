@@ -8,6 +8,7 @@ import torch
 
 from ..batch import Batch
 from ..config import DecoderConfig
+from ..kept import Kept
 from ..kv_cache import KVCache
 from ..weights import Weights
 from .decoder import Block, Step
@@ -33,6 +34,11 @@ class Encoder:
         if "token_types.weight" in weights:  # all tokens are of the first segment, as in llama.cpp
             self.segment = weights.vector("token_types.weight", weights.shape("token_types.weight")[0], hidden)[0]
         self.norm = LayerNorm(weights, "token_embd_norm", hidden, config.norm_eps)
+
+    @property
+    def kept(self) -> list[Kept]:
+        """What the layers keep of a sequence."""
+        return [block.kept for block in self.blocks]
 
     def hidden(self, batch: Batch, cache: KVCache) -> torch.Tensor:
         """float32 (n_outputs, hidden) of ``batch.output_rows``. ``cache`` is room for this pass, nothing stays."""

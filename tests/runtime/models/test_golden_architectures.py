@@ -84,11 +84,12 @@ def nmse(logits, expected):
 
 
 def run_in_chunks(model, ids, sizes):
-    cache = KVCache.allocate(model.decoder.config, 8, "f32", model.ops.device)
+    cache = KVCache.allocate(model.decoder.kept, 8, "f32", model.ops.device)
     forward, start, outputs = Forward(model.decoder, cache, 8 * PAGE_SIZE), 0, []
     pages = [5, 2, 7, 0, 1, 3, 4, 6]
     for size in sizes:
-        outputs.append(forward([Span(ids[start : start + size], start, pages, all_logits=True)]).clone())
+        span = Span(ids[start : start + size], start, pages, all_logits=True, state_read=0 if start else -1)
+        outputs.append(forward([span]).clone())
         start += size
     return torch.cat(outputs)
 
