@@ -105,11 +105,11 @@ class DecodeInputs:
         layout = batch.layout
         # Filled on the host: there, through numpy, an assignment costs a tenth of what it does through torch.
         tokens = (batch.token_ids, layout.positions, layout.slots)
-        states = (layout.state_reads, layout.state_writes)
-        self._fixed = (*tokens, layout.context_lens, layout.page_table, *states)
+        sequences = (layout.context_lens, layout.page_table, layout.state_reads, layout.state_writes)
+        self._fixed = (*tokens, *sequences)
         host = self._host = [t.cpu() for t in self._fixed]
-        self._ids, self._positions, self._slots, self._lengths, self._table, *states = (t.numpy() for t in host)
-        self._reads, self._writes = states
+        self._ids, self._positions, self._slots = (t.numpy() for t in host[:3])
+        self._lengths, self._table, self._reads, self._writes = (t.numpy() for t in host[3:])
         self._adapter_ids = batch.adapters.tokens if batch.adapters else None
         # Whose pages the table holds, and how many.
         self._rows: list[tuple[list[int], int]] = [([], 0)] * len(self._lengths)

@@ -64,7 +64,7 @@ def gated_linear(
 def rows_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """A matrix of few rows is padded as well: it would go the way of a vector."""
     matrix = pad_rows(w) if w.shape[0] < ROW_TILE else w
-    tiles = [functional.linear(tile, matrix) for tile in pad_rows(x).to(w.dtype).split(ROW_TILE)]
+    tiles = [functional.linear(tile, matrix) for tile in torch.split(pad_rows(x).to(w.dtype), ROW_TILE)]
     y = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
     return y[: x.shape[0], : w.shape[0]].to(torch.float32)
 
