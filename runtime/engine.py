@@ -25,6 +25,7 @@ from .sampling import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 from .speculative import Drafter, PromptLookup, Speculator
+from .states import StatePool
 from .step import NO_ADAPTER, Forward, Span
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Engine:
     """``n_ctx`` tokens per sequence, ``token_budget`` tokens per step, at most ``max_running`` sequences at once.
 
     ``reuse_prefixes`` False computes every prompt from its first token. ``drafter`` guesses tokens for requests that
-    ask for it, by looking them up in their text if there is none.
+    ask for it, by looking them up in their text if there is none. ``states``: the rows of a model's states; nothing is
+    guessed for such a model, since a state cannot go back behind a wrong guess.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Engine:
         reuse_prefixes: bool = True,
         drafter: Drafter | None = None,
         max_drafted: int = 1,
+        states: StatePool | None = None,
     ):
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self._adapters = forward.adapters
@@ -60,8 +63,10 @@ class Engine:
         self._top_k = forward.model.ops.top_k
         self._grammars = Compiler(tokenizer, forward.model.ops.device)
         self.pool = PagePool(forward.cache.n_pages, forward.cache.page_size, keep=reuse_prefixes)
-        self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running)
-        self.speculator = Speculator(drafter or PromptLookup(), n_ctx=n_ctx, max_sequences=max_drafted)
+        self.states = states or StatePool(0, 0)
+        self.scheduler = Scheduler(self.pool, token_budget=token_budget, max_running=max_running, states=self.states)
+        most = 0 if self.states.n_rows else max_drafted
+        self.speculator = Speculator(drafter or PromptLookup(), n_ctx=n_ctx, max_sequences=most)
         self._inbox: queue.SimpleQueue[Sequence | int | None] = queue.SimpleQueue()
         self._live: dict[int, Sequence] = {}
         self._steps = self._n_prompt = self._n_output = 0
@@ -156,9 +161,10 @@ class Engine:
         return events
 
     def check_integrity(self) -> None:
-        """Assert that every page belongs to the sequences that are there, and every sequence is known."""
+        """Assert that every page and state belongs to the sequences that are there, and every sequence is known."""
         sequences = [*self.scheduler.running, *self.scheduler.waiting]
         self.pool.check_integrity([seq.pages for seq in sequences])
+        self.states.check_integrity(row for seq in sequences for row in (seq.state, seq.next_state))
         assert {seq.id for seq in sequences} == set(self._live), "live sequences and scheduled ones differ"
 
     def _drain(self, wait: bool) -> list[Event]:
@@ -266,7 +272,15 @@ class Engine:
 def _span(seq: Sequence, n: int) -> Span:
     tokens = [*seq.tokens[seq.n_computed : seq.n_computed + n - len(seq.draft)], *seq.draft]
     adapter_id = seq.adapter.id if seq.adapter else NO_ADAPTER
-    return Span(tokens, seq.n_computed, seq.pages, all_logits=bool(seq.draft), adapter_id=adapter_id)
+    return Span(
+        tokens,
+        seq.n_computed,
+        seq.pages,
+        all_logits=bool(seq.draft),
+        adapter_id=adapter_id,
+        state_read=seq.state,
+        state_write=seq.next_state,
+    )
 
 
 def _usage(seq: Sequence) -> Usage:

@@ -24,11 +24,13 @@ from .lora import Adapter, Adapters
 from .models import Network, build_model
 from .params import Sampling
 from .speculative import DraftModel
+from .states import StatePool
 from .step import Forward, Span
 from .tokenizer import Tokenizer, tokenizer_from_metadata
 from .weights import Weights
 
 OnProgress = Callable[[int, int], None]
+_SNAPSHOT_BYTES = 512 << 20  # of states that prompts can go on from
 
 
 class Model:
@@ -169,8 +171,9 @@ class Model:
         model that guesses tokens, for up to ``max_drafted`` sequences at once. Raises UnsupportedModel where its
         vocabulary is another one.
         """
+        states = self._states(n_slots, reuse_prefixes)
         return Engine(
-            self.forward(n_contexts or n_slots),
+            self.forward(n_contexts or n_slots, states.n_rows),
             self.tokenizer,
             n_ctx=self.n_ctx,
             token_budget=token_budget,
@@ -178,11 +181,23 @@ class Model:
             reuse_prefixes=reuse_prefixes,
             drafter=None if draft is None else draft._drafter_for(self),
             max_drafted=max_drafted,
+            states=states,
         )
+
+    def _states(self, n_slots: int, reuse_prefixes: bool) -> StatePool:
+        """Rows for what is kept of sequences beside pages, and as many snapshots as fit into ``_SNAPSHOT_BYTES``."""
+        n_bytes = 4 * sum(layer.state_elements for layer in self.decoder.kept)
+        if not n_bytes:
+            return StatePool(0, 0)
+        return StatePool(n_slots, min(256, max(4, _SNAPSHOT_BYTES // n_bytes)) if reuse_prefixes else 0)
 
     def _drafter_for(self, target: Model) -> DraftModel:
         if self.tokenizer.vocabulary.tokens != target.tokenizer.vocabulary.tokens:
             raise UnsupportedModel("the draft model has another vocabulary than the model; it cannot guess its tokens")
+        if any(layer.states for layer in self.decoder.kept):
+            raise UnsupportedModel(
+                f"a model of architecture {self.architecture} cannot guess tokens: it cannot take back what it has read"
+            )
         return DraftModel(self.forward(2), self.ops.top_k, self.n_ctx)
 
     def explain(self) -> str:

@@ -7,6 +7,9 @@ shortest ones the rest, so that neither waits for the other.
 
 Pages are allocated when they are needed. When there are none left, the youngest sequence gives back its own and
 starts again later: its tokens are known, so nothing is lost but time.
+
+Models that keep a state of each sequence (``states.py``) go on from pages that are found only where there is a snapshot
+too. So their prompts are cut at the ends of pages, where snapshots are taken.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from bisect import insort
 from collections.abc import Hashable, Iterable
 
 from .pace import Pace
-from .pages import PagePool
+from .pages import Block, PagePool
 from .sequence import Sequence
+from .states import NONE, StatePool
 
 Plan = list[tuple[Sequence, int]]
 Key = tuple[Hashable, tuple[int, ...]]
+WORTH_A_CUT = 64  # tokens that a snapshot must save to have the rest of a prompt computed in a step of its own
 
 
 class Scheduler:
@@ -29,8 +34,16 @@ class Scheduler:
     that lost their pages, and prompt tokens that were found instead of computed.
     """
 
-    def __init__(self, pool: PagePool, *, token_budget: int, max_running: int, pace: Pace | None = None):
-        self.pool = pool
+    def __init__(
+        self,
+        pool: PagePool,
+        *,
+        token_budget: int,
+        max_running: int,
+        pace: Pace | None = None,
+        states: StatePool | None = None,
+    ):
+        self.pool, self.states = pool, states or StatePool(0, 0)
         self.token_budget, self.max_running = token_budget, max_running
         self.pace = pace or Pace()
         self.waiting: list[Sequence] = []  # both by arrival
@@ -56,6 +69,9 @@ class Scheduler:
     def restart(self, seq: Sequence) -> None:
         """Compute ``seq`` anew from its first token. Its full pages can be found again while they are cached."""
         self.pool.release(seq.forget_pages())
+        for row in (seq.state, seq.next_state):
+            self.states.release(row)
+        seq.state = seq.next_state = NONE
 
     def schedule(self) -> Plan:
         """(sequence, tokens to compute in this step), every count at least 1.
@@ -75,11 +91,16 @@ class Scheduler:
     def advance(self, seq: Sequence, n: int) -> None:
         """``n`` more tokens of ``seq`` are computed; pages that are full now can be found by others."""
         seq.n_computed += n
+        if seq.next_state != NONE:
+            self.states.release(seq.state)
+            seq.state, seq.next_state = seq.next_state, NONE
         size = self.pool.page_size
         while (seq.n_registered + 1) * size <= seq.n_computed:
             i = seq.n_registered
             seq.parent = self.pool.register(seq.pages[i], seq.parent, seq.tokens[i * size : (i + 1) * size])
             seq.n_registered += 1
+        if seq.state != NONE and seq.n_computed == seq.n_registered * size:
+            self._keep_state(seq)
 
     # -- joining -----------------------------------------------------------------------------------------------
 
@@ -99,17 +120,30 @@ class Scheduler:
 
         Nothing is taken in the middle of a page, nor where ``seq`` has pages to compute into.
         """
-        before, size = seq.n_computed, self.pool.page_size
-        while seq.n_computed == seq.n_registered * size == len(seq.pages) * size:
-            key = self._wanted_page(seq)
-            block = self.pool.find(*key) if key else None
-            if block is None:
-                break
+        size = self.pool.page_size
+        if not seq.n_computed == seq.n_registered * size == len(seq.pages) * size:
+            return 0
+        blocks = self._found(seq)
+        for block in blocks:
             seq.pages.append(self.pool.use(block))
             seq.parent = block.serial
             seq.n_registered += 1
             seq.n_computed += size
-        return seq.n_computed - before
+        if blocks and self.states.n_rows:
+            self.states.release(seq.state)
+            seq.state = self.states.use(seq.parent)
+        return len(blocks) * size
+
+    def _found(self, seq: Sequence) -> list[Block]:
+        """The pages that ``seq`` can go on from: up to the last one with a snapshot behind it, if it needs that."""
+        blocks: list[Block] = []
+        parent, page = seq.parent, seq.n_registered
+        while (key := self._key(seq, parent, page)) and (block := self.pool.find(*key)):
+            blocks.append(block)
+            parent, page = block.serial, page + 1
+        while blocks and self.states.n_rows and blocks[-1].serial not in self.states:
+            blocks.pop()
+        return blocks
 
     def _count_found(self, seq: Sequence, n_found: int) -> None:
         self.n_cached_tokens += n_found
@@ -123,24 +157,46 @@ class Scheduler:
         for seq in prompts:
             if seq in self.running:  # pages may have been computed since it joined
                 self._count_found(seq, self._reuse(seq))
-            key = self._wanted_page(seq)
+            key = self._key(seq, seq.parent, seq.n_registered)
             if key is None or key not in taken:
                 apart.append(seq)
             if key is not None:
                 taken.add(key)
         return apart
 
-    def _wanted_page(self, seq: Sequence) -> Key | None:
-        """The key of the page that ``seq`` is at; None where that would hold its last token."""
+    def _key(self, seq: Sequence, parent: Hashable, page: int) -> Key | None:
+        """Of the page with this number behind ``parent``; None where that would hold the last token of ``seq``."""
         size = self.pool.page_size
-        start = seq.n_registered * size
-        return (seq.parent, tuple(seq.tokens[start : start + size])) if start + size < len(seq.tokens) else None
+        start = page * size
+        return (parent, tuple(seq.tokens[start : start + size])) if start + size < len(seq.tokens) else None
+
+    # -- states ------------------------------------------------------------------------------------------------
+
+    def _keep_state(self, seq: Sequence) -> None:
+        """Take a snapshot. Of what a sequence writes itself only the newest is kept: that is where it may go on."""
+        if self.states.keep(seq.parent, seq.state) and seq.n_output:
+            self.states.forget(seq.snapshot)
+            seq.snapshot = seq.parent
+
+    def _cut(self, seq: Sequence, n: int) -> int:
+        """So many of ``n`` tokens that a snapshot can be taken behind them, where that is worth it."""
+        if not self.states.n_rows or seq.n_behind <= 1:
+            return n
+        size = self.pool.page_size
+        last = (len(seq.tokens) - 1) // size * size  # where a prompt that begins in the same way can go on
+        end = seq.n_computed + n
+        if end > last:
+            return last - seq.n_computed if last - seq.n_computed >= WORTH_A_CUT else n
+        whole = end // size * size - seq.n_computed
+        return whole if whole > 0 else n
 
     # -- pages -------------------------------------------------------------------------------------------------
 
     def _plan(self, plan: Plan, seq: Sequence, n: int) -> None:
         """Add ``seq`` to the plan if it is still running and there are pages for ``n`` tokens more."""
+        n = self._cut(seq, n)
         if n > 0 and seq in self.running and self._grow(plan, seq, n):
+            seq.next_state = self.states.next_row(seq.state)
             plan.append((seq, n))
 
     def _grow(self, plan: Plan, seq: Sequence, n: int) -> bool:

@@ -11,6 +11,7 @@ from .lora import Adapter
 from .pages import ROOT
 from .params import Sampling
 from .sampling import Sampler
+from .states import NONE
 
 
 @dataclass(eq=False)
@@ -24,6 +25,8 @@ class Sequence:
 
     ``pages`` hold the first tokens; the first ``n_registered`` of them are in the index, the last one under
     ``parent``. ``root`` is what determines keys and values besides the tokens.
+    ``state`` is the row with what the model keeps of all computed tokens, ``next_state`` the one that the present step
+    writes; ``snapshot`` the page after which its newest state can be found, for those of an answer.
     ``reports``: who waits wants to know how far the prompt is read.
     """
 
@@ -44,6 +47,9 @@ class Sequence:
     draft: list[int] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     n_registered: int = 0
+    state: int = NONE
+    next_state: int = NONE
+    snapshot: Hashable = None
     root: Hashable = ROOT
     parent: Hashable = ROOT
     started_ns: int = 0

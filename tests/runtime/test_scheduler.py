@@ -5,6 +5,7 @@ import pytest
 from gristmill.runtime.pages import PagePool
 from gristmill.runtime.scheduler import Scheduler
 from gristmill.runtime.sequence import Sequence
+from gristmill.runtime.states import NONE, StatePool
 
 
 class FixedPace:
@@ -12,8 +13,9 @@ class FixedPace:
         return 10 if n_decoding else 1000
 
 
-def make(n_pages=100, page_size=4, budget=20, max_running=8):
-    return Scheduler(PagePool(n_pages, page_size), token_budget=budget, max_running=max_running, pace=FixedPace())
+def make(n_pages=100, page_size=4, budget=20, max_running=8, states=None):
+    pool = PagePool(n_pages, page_size)
+    return Scheduler(pool, token_budget=budget, max_running=max_running, pace=FixedPace(), states=states)
 
 
 def add(scheduler, n_tokens, first=0):
@@ -37,6 +39,7 @@ def run(scheduler, plan=None):
         if not seq.n_behind:
             seq.append(1000 + seq.n_output)
     scheduler.pool.check_integrity([s.pages for s in scheduler.running])
+    scheduler.states.check_integrity(s.state for s in scheduler.running)
     return {seq.id: n for seq, n in plan}
 
 
@@ -148,3 +151,69 @@ def test_a_draft_is_computed_with_the_token_before_it():
     seq.draft = [2, 3, 4]
     assert [n for _, n in scheduler.schedule()] == [4]
     assert len(seq.pages) * 4 >= 12
+
+
+def test_a_state_goes_with_its_sequence_and_comes_back():
+    scheduler = make(states=StatePool(2, 0))
+    seq = add(scheduler, 9)
+    run(scheduler)
+    row = seq.state
+    assert row != NONE
+    run(scheduler)
+    assert seq.state == row
+    scheduler.remove(seq)
+    assert seq.state == NONE
+    scheduler.states.check_integrity([])
+
+
+def test_prompts_are_cut_where_a_snapshot_can_be_taken():
+    scheduler = make(budget=30, states=StatePool(2, 8))
+    seq = add(scheduler, 121)
+    assert [run(scheduler) for _ in range(5)] == [{0: 28}, {0: 28}, {0: 28}, {0: 28}, {0: 9}]
+    assert scheduler.states.n_snapshots == 4
+    assert seq.state != NONE
+
+
+def test_short_prompts_are_not_cut():
+    scheduler = make(budget=100, states=StatePool(2, 8))
+    add(scheduler, 50)
+    assert run(scheduler) == {0: 50}
+
+
+def test_pages_without_a_snapshot_are_computed_again():
+    scheduler = make(budget=200, max_running=8, states=StatePool(8, 8))
+    tokens = add(scheduler, 101).tokens
+    run(scheduler)
+    scheduler.remove(scheduler.running[0])
+    assert scheduler.states.n_snapshots == 1  # after 100 tokens
+    again = add(scheduler, 0)
+    again.tokens = [*tokens[:90], 7, 8, 9]
+    assert run(scheduler) == {1: 92}
+    other = add(scheduler, 0)
+    other.tokens = [*tokens[:100], 7, 8, 9]
+    assert run(scheduler)[2] == 3
+    assert other.n_cached == 100
+
+
+def test_an_answer_leaves_its_newest_state_to_the_next_turn():
+    scheduler = make(budget=200, states=StatePool(2, 8))
+    seq = add(scheduler, 6)
+    for _ in range(9):
+        run(scheduler)
+    assert scheduler.states.n_snapshots == 1
+    scheduler.remove(seq)
+    again = add(scheduler, 0)
+    again.tokens = [*seq.tokens[:14], 7, 8]
+    run(scheduler)
+    assert again.n_cached == 12
+
+
+def test_who_loses_its_pages_loses_its_state():
+    scheduler = make(n_pages=6, page_size=4, budget=100, states=StatePool(2, 2))
+    old, young = add(scheduler, 8), add(scheduler, 7, first=100)
+    for _ in range(30):
+        run(scheduler)
+        if young in scheduler.waiting:
+            break
+    assert young.state == NONE
+    assert old.state != NONE
