@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .manager import Lease
-from .memory import Demand, demand, draft_bytes
+from .memory import Demand, demand, draft_bytes, states_bytes
 from .options import load_options
 from .service import Service, Target
 
@@ -38,6 +38,9 @@ async def leased(
 async def _demand(service: Service, target: Target, num_ctx: int) -> Demand:
     facts, kv_type = target.facts, service.settings.kv_cache_type
     needed = demand(facts.weight_bytes, facts.cache_elements, kv_type)
+    if facts.state_elements:
+        states = states_bytes(facts.state_elements, service.settings.n_slots)
+        needed = replace(needed, fixed=needed.fixed + states)
     if target.model.draft_path is None:
         return needed
     draft = await asyncio.to_thread(target.model.draft_facts)

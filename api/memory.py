@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from gristmill.runtime.states import n_snapshots
+
 if TYPE_CHECKING:
     from gristmill.runtime.checkpoint import GgufHeader
 
@@ -18,6 +20,14 @@ KV_BYTES: Mapping[str, float] = MappingProxyType(
     {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1 + 2 / 32, "q4_0": 0.5 + 2 / 32}
 )
 _GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+_CONVOLUTIONS = (  # weights (channels, width): the last width - 1 inputs are kept
+    "ssm_conv1d.weight",
+    "ssm_conv1d_q.weight",
+    "ssm_conv1d_k.weight",
+    "ssm_conv1d_v.weight",
+    "shortconv.conv.weight",
+)
+_RECURRENT = ("ssm_conv1d.weight", "ssm_conv1d_q.weight")  # one of these in each layer with a state
 PROCESS_BYTES = 320 << 20  # a runner without a model, and what it computes with
 WEIGHT_FACTOR = 1.05  # packed rows are a little larger than the file's
 
@@ -36,6 +46,12 @@ class Demand:
 def demand(weight_bytes: int, cache_elements: int, kv_type: str) -> Demand:
     """What a model with these facts (``store.facts``) needs."""
     return Demand(int(weight_bytes * WEIGHT_FACTOR) + PROCESS_BYTES, cache_elements * KV_BYTES.get(kv_type, 2.0))
+
+
+def states_bytes(state_elements: int, n_slots: int) -> int:
+    """What ``n_slots`` sequences at once keep beside the cache (float32), and the snapshots that others go on from."""
+    n_bytes = 4 * state_elements
+    return n_bytes * (n_slots + n_snapshots(n_bytes))
 
 
 def draft_bytes(weight_bytes: int, cache_elements: int, kv_type: str, num_ctx: int) -> int:
@@ -59,7 +75,24 @@ def cache_elements(header: GgufHeader) -> int:
     if isinstance(heads_kv, Sequence) and not isinstance(heads_kv, str | bytes):
         return width * sum(n for n in heads_kv if isinstance(n, int) and n > 0)
     n_kv = heads_kv if isinstance(heads_kv, int) and heads_kv > 0 else n_heads
-    return width * n_kv * count("block_count")
+    return width * n_kv * (count("block_count") // (count("full_attention_interval") or 1))
+
+
+def state_elements(header: GgufHeader) -> int:
+    """Numbers in the states that recurrent layers keep of a sequence. What a header does not say counts as nothing."""
+    architecture = header.metadata.get("general.architecture")
+
+    def count(key: str) -> int:
+        value = header.metadata.get(f"{architecture}.{key}")
+        numbers = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+        return max((n for n in numbers if isinstance(n, int)), default=0)
+
+    convolutions = [info.shape for name, info in header.tensors.items() if name.endswith(_CONVOLUTIONS)]
+    inputs = sum(math.prod(shape[:-1]) * (shape[-1] - 1) for shape in convolutions)
+    n_layers = sum(name.endswith(_RECURRENT) for name in header.tensors)
+    per_head = count("kda.head_dim")
+    per_layer = per_head**2 * count("attention.head_count") or count("ssm.inner_size") * count("ssm.state_size")
+    return inputs + n_layers * per_layer
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:

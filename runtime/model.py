@@ -24,13 +24,12 @@ from .lora import Adapter, Adapters
 from .models import Network, build_model
 from .params import Sampling
 from .speculative import DraftModel
-from .states import StatePool
+from .states import StatePool, n_snapshots
 from .step import Forward, Span
 from .tokenizer import Tokenizer, tokenizer_from_metadata
 from .weights import Weights
 
 OnProgress = Callable[[int, int], None]
-_SNAPSHOT_BYTES = 512 << 20  # of states that prompts can go on from
 
 
 class Model:
@@ -185,11 +184,11 @@ class Model:
         )
 
     def _states(self, n_slots: int, reuse_prefixes: bool) -> StatePool:
-        """Rows for what is kept of sequences beside pages, and as many snapshots as fit into ``_SNAPSHOT_BYTES``."""
+        """Rows for what is kept of sequences beside pages, and for snapshots."""
         n_bytes = 4 * sum(layer.state_elements for layer in self.decoder.kept)
         if not n_bytes:
             return StatePool(0, 0)
-        return StatePool(n_slots, min(256, max(4, _SNAPSHOT_BYTES // n_bytes)) if reuse_prefixes else 0)
+        return StatePool(n_slots, n_snapshots(n_bytes) if reuse_prefixes else 0)
 
     def _drafter_for(self, target: Model) -> DraftModel:
         if self.tokenizer.vocabulary.tokens != target.tokenizer.vocabulary.tokens:

@@ -11,6 +11,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable
 
 NONE = -1
+_SNAPSHOT_BYTES = 512 << 20
+_MOST, _LEAST = 256, 4
+
+
+def n_snapshots(state_bytes: int) -> int:
+    """How many are kept of states of this size: so many that they take half a gigabyte, from 4 to 256."""
+    return min(_MOST, max(_LEAST, _SNAPSHOT_BYTES // state_bytes)) if state_bytes else 0
 
 
 class StatePool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from gristmill.runtime.errors import ModelError
 
-from ..memory import cache_elements
+from ..memory import cache_elements, state_elements
 
 if TYPE_CHECKING:
     from gristmill.runtime.checkpoint import GgufHeader, TensorInfo, Value
@@ -37,7 +37,7 @@ class ModelFacts:
     """Facts of one GGUF file. Counts are 0 and texts None where the file does not say.
 
     ``capabilities`` are those the file alone shows, in Ollama's order. ``cache_elements`` are the numbers in keys and
-    values of one token. The header is read again when it is needed.
+    values of one token, ``state_elements`` those in the states of one sequence. The header is read again when needed.
     """
 
     architecture: str
@@ -49,6 +49,7 @@ class ModelFacts:
     capabilities: tuple[str, ...]
     weight_bytes: int
     cache_elements: int
+    state_elements: int
     header: Callable[[], GgufHeader]
 
     @property
@@ -129,6 +130,7 @@ class FactsCache:
             capabilities=tuple(_capabilities(metadata, architecture, template)),
             weight_bytes=sum(info.n_bytes for info in header.tensors.values()),
             cache_elements=cache_elements(header),
+            state_elements=state_elements(header),
             header=lambda: self.header(path),
         )
 

@@ -1,10 +1,20 @@
 """What a model is predicted to need, and how much memory there is, by made-up files of the system."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
-from gristmill.api.memory import KV_BYTES, PROCESS_BYTES, WEIGHT_FACTOR, available_bytes, demand, draft_bytes
+from gristmill.api.memory import (
+    KV_BYTES,
+    PROCESS_BYTES,
+    WEIGHT_FACTOR,
+    available_bytes,
+    demand,
+    draft_bytes,
+    state_elements,
+    states_bytes,
+)
 from gristmill.api.store.facts import FactsCache
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.runtime import open_model
@@ -80,3 +90,48 @@ def test_control_groups_of_version_1(system):
 
 def test_this_machine_has_some():
     assert available_bytes() > 0
+
+
+class Header:
+    def __init__(self, architecture, metadata, **shapes):
+        self.metadata = {"general.architecture": architecture} | {f"{architecture}.{k}": v for k, v in metadata.items()}
+        self.tensors = {name.replace("__", "."): SimpleNamespace(shape=shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("header", "elements"),
+    [
+        (Header("llama", {"attention.head_count": 2}, blk__0__attn_q__weight=(8, 8)), 0),
+        (
+            Header(
+                "mamba2",
+                {"ssm.inner_size": 64, "ssm.state_size": 16},
+                blk__0__ssm_conv1d__weight=(96, 4),
+                blk__1__ssm_conv1d__weight=(96, 4),
+            ),
+            2 * (64 * 16 + 96 * 3),
+        ),
+        (Header("lfm2", {"ssm.inner_size": 0}, blk__1__shortconv__conv__weight=(32, 3)), 32 * 2),
+        (
+            Header(
+                "kimi-linear",
+                {"kda.head_dim": 8, "attention.head_count": [4, 0]},
+                blk__1__ssm_conv1d_q__weight=(32, 1, 4),
+                blk__1__ssm_conv1d_k__weight=(32, 1, 4),
+                blk__1__ssm_conv1d_v__weight=(32, 1, 4),
+            ),
+            4 * 8 * 8 + 3 * 32 * 3,
+        ),
+        (Header("odd", {"ssm.inner_size": "x"}, blk__0__ssm_conv1d__weight=(2, 3)), 4),
+    ],
+    ids=lambda value: value.metadata["general.architecture"] if isinstance(value, Header) else "",
+)
+def test_the_states_of_recurrent_layers_are_told_from_the_header(header, elements):
+    assert state_elements(header) == elements
+
+
+def test_states_count_for_each_place_and_snapshots_are_bounded():
+    assert states_bytes(0, 16) == 0
+    assert states_bytes(1000, 16) == 4000 * (16 + 256)
+    assert states_bytes(1 << 24, 2) == (2 + 8) * (64 << 20)
+    assert states_bytes(1 << 28, 1) == (1 + 4) * (1 << 30)
