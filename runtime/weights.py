@@ -46,7 +46,7 @@ class Weights:
         return self._checkpoint.tensors[name].shape
 
     def matrix(self, name: str, *shape: int) -> Weight:
-        """A weight for ``linear``, ``expert_linear``, ``head_linear`` or ``embedding``; the same name gives the same object.
+        """A weight for ``linear``, ``expert_linear``, ``head_linear`` or ``embedding``; a name gives the same object.
 
         A first dimension of 1 may be missing in the file, as GGUF leaves it out.
         """

@@ -46,7 +46,9 @@ def read_latent_config(meta: Metadata, config: DecoderConfig) -> LatentConfig:
     """Files whose cache is that of short vectors say so in ``key_length``, and hold the heads' sizes in others."""
     key_dim = meta.count("attention.key_length_mla", 0, low=0) or config.key_dim
     if key_dim < config.rope.dim:
-        raise meta.refuse("attention.key_length_mla", f"{key_dim} is less than the {config.rope.dim} elements that turn")
+        raise meta.refuse(
+            "attention.key_length_mla", f"{key_dim} is less than the {config.rope.dim} elements that turn"
+        )
     return LatentConfig(
         rank=meta.count("attention.kv_lora_rank"),
         query_rank=meta.count("attention.q_lora_rank", 0, low=0),
@@ -142,8 +144,8 @@ class _ShortKept:
     def heads(
         self, q: torch.Tensor, shared: torch.Tensor, short: torch.Tensor, norm: RmsNorm
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """q (n, n_heads, key_dim), shared (n, 1, turning_dim), short (n, rank) -> queries, keys and values (n, heads, dim)
-        as they meet, what turns first."""
+        """q (n, n_heads, key_dim), shared (n, 1, turning_dim), short (n, rank) -> queries, keys and values
+        (n, heads, dim) as they meet, what turns first."""
         own = self.ops.head_linear(q[..., : self.still_dim], self.k_b)
         k = self.ops.concat(shared, norm(short)[:, None])
         return self.ops.concat(q[..., self.still_dim :], own), k, k[..., :0]

@@ -42,8 +42,8 @@ def _stretched(meta: Metadata, config: DecoderConfig) -> tuple[DecoderConfig, fl
     """With YaRN as DeepSeek has it, and what scores are multiplied by for it.
 
     YaRN multiplies what turns by t(1), t(m) = 1 + m / 10 * ln(factor). Here it is t(a) / t(m), and all scores are
-    multiplied by t(m)^2: m is the model's ``mscale_all_dim``, of which files hold a tenth, and a, its ``mscale``, is as m
-    in DeepSeek's models and 1 in others.
+    multiplied by t(m)^2: m is the model's ``mscale_all_dim``, of which files hold a tenth, and a, its ``mscale``, is
+    as m in DeepSeek's models and 1 in others.
     """
     rope = config.rope
     if rope.scaling != "yarn" or not rope.extrapolation:

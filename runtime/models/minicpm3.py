@@ -1,5 +1,5 @@
-"""MiniCPM 3 (arXiv:2404.06395): latent attention with LongRoPE, and MiniCPM's fixed factors on embeddings, additions and
-logits.
+"""MiniCPM 3 (arXiv:2404.06395): latent attention with LongRoPE, and MiniCPM's fixed factors on embeddings, additions
+and logits.
 """
 
 from __future__ import annotations
