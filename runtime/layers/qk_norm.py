@@ -1,6 +1,6 @@
 """Norms of queries and keys (Henry et al., arXiv:2010.04245), as models have them, before they are turned.
 
-heads   RMS over each head, one weight (head_dim,) for all heads      Qwen 3, Gemma 3; ``heads-last`` afterwards: Hunyuan
+heads   RMS over each head, one weight (head_dim,) for all heads      Qwen 3, Gemma 3; last (``heads-last``): Hunyuan
 rows    RMS over all heads at once, weight (n_heads * head_dim,)      OLMo 2
 plain   RMS over each head, no weights                                Llama 4
 each    layer norm over each head, each with a weight of its own      Command R+, StableLM 2

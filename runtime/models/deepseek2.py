@@ -21,7 +21,7 @@ _TEMPERATURE_LENGTH = 8192
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     config = read_decoder_config(meta, interleaved_rope=True)
     latent = read_latent_config(meta, config)
-    config, stretch = _stretched(meta, config)
+    config, stretch = stretched(meta, config)
     rope, scale = Rope(weights.ops, config.rope), stretch / math.sqrt(latent.key_dim)
     heat = None
     if sharpening := meta.number("attention.temperature_scale", 0.0):
@@ -38,7 +38,7 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])
 
 
-def _stretched(meta: Metadata, config: DecoderConfig) -> tuple[DecoderConfig, float]:
+def stretched(meta: Metadata, config: DecoderConfig) -> tuple[DecoderConfig, float]:
     """With YaRN as DeepSeek has it, and what scores are multiplied by for it.
 
     YaRN multiplies what turns by t(1), t(m) = 1 + m / 10 * ln(factor). Here it is t(a) / t(m), and all scores are
