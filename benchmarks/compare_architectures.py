@@ -3,10 +3,10 @@
     python benchmarks/compare_architectures.py [--kinds experts] [--format Q4_K] [--llama-bin FOLDER] [--threads 2]
 
 Each kind of ``random_models.py`` is written to a temporary folder (TMPDIR says where), its weights random, and both
-compute a prompt of 512 tokens and 64 tokens of one sequence from an empty context, without sampling and service, with an
-f16 cache, after a warm-up. What is random chooses experts evenly, as trained routers are taught to. The rest is as in
-compare_llama_cpp.py: rounds in turn who begins, medians, the ratio of medians (above 1: Gristmill is faster) and that of
-the best rounds.
+compute a prompt of 512 tokens and 64 tokens of one sequence from an empty context, without sampling and service, with
+an f16 cache, after a warm-up. What is random chooses experts evenly, as trained routers are taught to. The rest is as
+in compare_llama_cpp.py: rounds in turn who begins, medians, the ratio of medians (above 1: Gristmill is faster) and
+that of the best rounds.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {"experts": experts}
 
 
 def write_random(path: Path, kind: str, format_name: str) -> int:
-    """A file of one of ``SHAPES`` with its matrices in a format of ``gristmill.kernels.FORMATS``; returns its weights."""
+    """A file of one of ``SHAPES``, its matrices in a format of ``gristmill.kernels.FORMATS``; returns its weights."""
     import torch
 
     from gristmill.kernels import FORMATS
