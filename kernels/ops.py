@@ -82,6 +82,10 @@ class Ops:
         """x (n, k or 1, in), w (n_experts, out, in), experts int64 (n, k) -> (n, k, out): row by row its expert."""
         return self.table.find("expert_linear", w.stored)(x, w, experts)
 
+    def head_linear(self, x: torch.Tensor, w: Weight) -> torch.Tensor:
+        """x (n, h, in), w (h, out, in) -> (n, h, out): each head with its matrix. Heads of x may lie apart."""
+        return self.table.find("head_linear", w.stored)(x, w)
+
     def embedding(self, ids: torch.Tensor, w: Weight) -> torch.Tensor:
         """ids int64 (n,), w (n_vocab, hidden) -> (n, hidden)."""
         return self.table.find("embedding", w.stored)(ids, w)
@@ -164,6 +168,10 @@ class Ops:
         """x (n, d), rows int64 (m,) -> (m, d)."""
         return self.table.find("gather")(x, rows)
 
+    def concat(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """x (n, h or 1, a) and y (n, h, b), side by side -> (n, h, a + b). Heads may lie apart."""
+        return self.table.find("concat")(x, y)
+
     # -- positions and attention -------------------------------------------------------------------------------
 
     def rope_angles(
@@ -182,13 +190,15 @@ class Ops:
         v_cache: torch.Tensor,
         layout: TokenLayout,
         norms: tuple[Norm, Norm] | None = None,
+        norm_last: bool = False,
     ) -> torch.Tensor:
         """Turn q (n, n_heads, k_dim) and k (n, n_kv_heads, k_dim); write k and v to the cache; return the turned q.
 
-        ``norms`` are applied to each head of q and k first. The caches are tensors of ``kernels.kv``; how keys and
+        ``norms`` are applied to each head of q and k first, or with ``norm_last`` afterwards. Heads of v may lie
+        apart, and may have no elements. The caches are tensors of ``kernels.kv``; how keys and
         values lie in them is the backend's business.
         """
-        return self.table.find("rope_store")(q, k, v, rotation, k_cache, v_cache, layout, norms)
+        return self.table.find("rope_store")(q, k, v, rotation, k_cache, v_cache, layout, norms, norm_last)
 
     def attention(
         self,

@@ -16,7 +16,8 @@ class AttentionSpec:
     Not ``causal``: it sees all keys of its sequence; with a window, those at most window // 2 away. With ``chunk``
     it sees its own chunk of so many tokens only. ``slopes`` (n_heads,) take off a score what the key's distance times
     its head's slope is (ALiBi, arXiv:2108.12409). ``sinks`` (n_heads,) are scores of a key that all see and that has
-    no value (arXiv:2309.17453).
+    no value (arXiv:2309.17453). With ``shared_values``, the values are the last so many elements of the keys, and
+    the cache of values has none.
     """
 
     scale: float
@@ -26,6 +27,7 @@ class AttentionSpec:
     chunk: int = 0
     slopes: torch.Tensor | None = None
     sinks: torch.Tensor | None = None
+    shared_values: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ those may pull in torch.
 import importlib
 from typing import Any
 
-__all__ = ["Sampling", "open_checkpoint", "open_model", "open_tokenizer"]
+__all__ = ["Sampling", "architectures", "open_checkpoint", "open_model", "open_tokenizer"]
 
 _HOME = {
     "Sampling": ".params",
+    "architectures": ".models",
     "open_checkpoint": ".checkpoint",
     "open_model": ".model",
     "open_tokenizer": ".tokenizer",

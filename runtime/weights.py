@@ -46,18 +46,16 @@ class Weights:
         return self._checkpoint.tensors[name].shape
 
     def matrix(self, name: str, *shape: int) -> Weight:
-        """A weight for ``linear``, ``expert_linear`` or ``embedding``; the same name gives the same object."""
+        """A weight for ``linear``, ``expert_linear``, ``head_linear`` or ``embedding``; a name gives the same object.
+
+        A first dimension of 1 may be missing in the file, as GGUF leaves it out.
+        """
         if name not in self._prepared:
             if self.shape(name) and self._checkpoint.tensors[name].format.name not in FORMATS:
                 raise self._wrong_format(name, "the formats of weights")
             self._prepared[name] = self.ops.prepare(name, self._take(name, shape))
             self._checkpoint.release(name)
         return self._prepared[name]
-
-    def row_matrix(self, name: str, n_in: int) -> Weight:
-        """A vector (n_in,) of the file as the matrix (1, n_in)."""
-        taken = self._take(name, (n_in,))
-        return self.ops.prepare(name, QTensor(taken.data[None], taken.format))
 
     def vector(self, name: str, *shape: int) -> torch.Tensor:
         """A small float tensor (norm, bias, scale, frequencies) as float32. Quantized ones are refused."""
@@ -85,11 +83,14 @@ class Weights:
         return UnsupportedModel(f"tensor {name}: format {found} is not supported here; supported: {supported}")
 
     def _take(self, name: str, shape: tuple[int, ...]) -> QTensor:
-        if self.shape(name) != shape:
-            raise UnsupportedModel(f"tensor {name}: expected shape {shape}, got {self.shape(name)}")
+        found = self.shape(name)
+        is_one = len(shape) > 1 and found == shape[1:] and shape[0] == 1
+        if found != shape and not is_one:
+            raise UnsupportedModel(f"tensor {name}: expected shape {shape}, got {found}")
         self._read.add(name)
         info = self._checkpoint.tensors[name]
         self._done += info.n_bytes
         if self._on_progress is not None:
             self._on_progress(self._done, self._total)
-        return QTensor(self._checkpoint.tensor(name), info.format)
+        data = self._checkpoint.tensor(name)
+        return QTensor(data[None] if is_one else data, info.format)

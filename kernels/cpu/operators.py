@@ -93,15 +93,23 @@ class CpuOperators:
         return outs
 
     def expert_linear(self, x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Tensor:
-        (n, k), at = experts.shape, self.recorder.address
-        out = self.recorder.empty(n, k, w.data.rows)
-        x, experts = _contiguous(x), _contiguous(experts)
+        return self._stack_linear(x, w, _contiguous(experts), experts.shape[1])
+
+    def head_linear(self, x: torch.Tensor, w: Weight) -> torch.Tensor:
+        return self._stack_linear(x, w, None, w.shape[0])
+
+    def _stack_linear(self, x: torch.Tensor, w: Weight, experts: torch.Tensor | None, slots: int) -> torch.Tensor:
+        n, at = x.shape[0], self.recorder.address
+        out = self.recorder.empty(n, slots, w.data.rows)
+        x_stride, slot_stride = _head_strides(x)
         self.native.experts(
             self._handle,
             self.recorder.program,
-            n=n * k,
+            n=n * slots,
             x=at(x),
-            pairs_per_input=k // x.shape[1],
+            x_stride=x_stride,
+            slots=slots,
+            slot_stride=slot_stride,
             experts=at(experts),
             n_experts=w.shape[0],
             data=at(w.data.data),
@@ -217,6 +225,27 @@ class CpuOperators:
         )
         return out
 
+    def concat(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        (n, heads, y_cols), x_cols, at = y.shape, x.shape[2], self.recorder.address
+        out = self.recorder.empty(n, heads, x_cols + y_cols)
+        (x_stride, x_head), (y_stride, y_head) = _head_strides(x), _head_strides(y)
+        self.native.concat(
+            self._handle,
+            self.recorder.program,
+            n=n,
+            heads=heads,
+            x=at(x),
+            x_stride=x_stride,
+            x_head=x_head,
+            x_cols=x_cols,
+            y=at(y),
+            y_stride=y_stride,
+            y_head=y_head,
+            y_cols=y_cols,
+            out=at(out),
+        )
+        return out
+
     # -- positions and attention -------------------------------------------------------------------------------
 
     def rope_angles(
@@ -247,9 +276,11 @@ class CpuOperators:
         v_cache: torch.Tensor,
         layout: TokenLayout,
         norms: tuple[Norm, Norm] | None = None,
+        norm_last: bool = False,
     ) -> torch.Tensor:
         (n, n_heads, k_dim), at = q.shape, self.recorder.address
         out = self.recorder.empty(n, n_heads, k_dim)
+        v_stride, v_head = _head_strides(v)
         self.native.rope_store(
             self._handle,
             self.recorder.program,
@@ -259,7 +290,8 @@ class CpuOperators:
             k=at(k),
             k_stride=_row_stride(k),
             v=at(v),
-            v_stride=_row_stride(v),
+            v_stride=v_stride,
+            v_head=v_head,
             cos=at(rotation.cos),
             sin=at(rotation.sin),
             half=rotation.cos.shape[1],
@@ -278,6 +310,7 @@ class CpuOperators:
             q_norm=at(norms[0].weight) if norms else 0,
             k_norm=at(norms[1].weight) if norms else 0,
             eps=norms[0].eps if norms else 0.0,
+            norm_last=norm_last and norms is not None,
         )
         return out
 
@@ -289,7 +322,7 @@ class CpuOperators:
         layout: TokenLayout,
         spec: AttentionSpec,
     ) -> torch.Tensor:
-        (n, n_heads, k_dim), v_dim, at = q.shape, head_dim(v_cache), self.recorder.address
+        (n, n_heads, k_dim), v_dim, at = q.shape, spec.shared_values or head_dim(v_cache), self.recorder.address
         out = self.recorder.empty(n, n_heads, v_dim)
         self.native.attention(
             self._handle,
@@ -315,6 +348,7 @@ class CpuOperators:
             softcap=spec.softcap,
             causal=spec.causal,
             chunk=spec.chunk,
+            shared=spec.shared_values > 0,
             slopes=at(spec.slopes),
             sinks=at(spec.sinks),
             out=at(out),
@@ -397,6 +431,13 @@ def _row_stride(x: torch.Tensor) -> int:
     """Elements from one row to the next; what a row holds lies together."""
     assert x[0].is_contiguous() if x.shape[0] else True, "rows must be contiguous"
     return x.stride(0)
+
+
+def _head_strides(x: torch.Tensor) -> tuple[int, int]:
+    """Of x (n, heads, d): elements from one token to the next, and from one head to the next, 0 where there is one
+    that stands for all. What a head holds lies together."""
+    assert x.shape[2] < 2 or x.stride(2) == 1, "heads must be contiguous"
+    return x.stride(0), x.stride(1) if x.shape[1] > 1 else 0
 
 
 def _page_bytes(cache: torch.Tensor) -> int:

@@ -33,24 +33,29 @@ def rope_store(
     v_cache: torch.Tensor,
     layout: TokenLayout,
     norms: tuple[Norm, Norm] | None = None,
+    norm_last: bool = False,
 ) -> torch.Tensor:
-    if norms is not None:
+    if norms is not None and not norm_last:
         q, k = rms_norm(q, norms[0]), rms_norm(k, norms[1])
-    for cache, rows in ((k_cache, rope(k, rotation)), (v_cache, v)):
-        cache[layout.slots // layout.page_size, layout.slots % layout.page_size] = to_cache(rows, cache)
-    return rope(q, rotation)
+    q, k = rope(q, rotation), rope(k, rotation)
+    if norms is not None and norm_last:
+        q, k = rms_norm(q, norms[0]), rms_norm(k, norms[1])
+    for cache, rows in ((k_cache, k), (v_cache, v)):
+        if rows.shape[-1]:
+            cache[layout.slots // layout.page_size, layout.slots % layout.page_size] = to_cache(rows, cache)
+    return q
 
 
 def attention(
     q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, layout: TokenLayout, spec: AttentionSpec
 ) -> torch.Tensor:
     n_kv_heads, n_heads = k_cache.shape[2], q.shape[1]
-    out = q.new_empty(q.shape[0], n_heads, head_dim(v_cache))
+    out = q.new_empty(q.shape[0], n_heads, spec.shared_values or head_dim(v_cache))
     starts, lengths = layout.seq_starts.tolist(), layout.context_lens.tolist()
     for i, length in enumerate(lengths):
         n_rows = starts[i + 1] - starts[i]
         queries = _by_kv_head(q[starts[i] : starts[i + 1]], n_kv_heads)
-        pages = Pages(k_cache, v_cache, layout.page_table[i], layout.page_size, length)
+        pages = Pages(k_cache, v_cache, layout.page_table[i], layout.page_size, length, spec.shared_values)
         heads = _attend(queries, pages, n_rows, spec).reshape(n_kv_heads, _padded(n_rows), n_heads // n_kv_heads, -1)
         out[starts[i] : starts[i + 1]] = heads[:, :n_rows].transpose(0, 1).flatten(1, 2)
     return out
@@ -77,15 +82,16 @@ def _attend(q: torch.Tensor, pages: Pages, n_rows: int, spec: AttentionSpec) -> 
     total = q.new_zeros((*q.shape[:2], 1))
     if spec.sinks is not None:
         best, total = _by_row(spec.sinks, q), total + 1
-    out = q.new_zeros((*q.shape[:2], head_dim(pages.v_cache)))
+    out = q.new_zeros((*q.shape[:2], pages.value_dim))
     start = _first_key(first, spec) // KEY_BLOCK * KEY_BLOCK
     for block in range(start, pages.length, KEY_BLOCK):
-        scores = _scores(q, pages.block(pages.k_cache, block), positions, block, pages.length, spec)
+        keys = pages.block(pages.k_cache, block)
+        scores = _scores(q, keys, positions, block, pages.length, spec)
         higher = torch.maximum(best, scores.amax(dim=-1, keepdim=True))
         p = torch.exp(scores - higher)
         fade = torch.exp(best - higher)
         total = total * fade + p.sum(dim=-1, keepdim=True)
-        out = out * fade + torch.bmm(p, pages.block(pages.v_cache, block))
+        out = out * fade + torch.bmm(p, pages.values(keys, block))
         best = higher
     return out / total
 
@@ -137,6 +143,17 @@ class Pages:
     table: torch.Tensor
     page_size: int
     length: int
+    shared_values: int
+
+    @property
+    def value_dim(self) -> int:
+        return self.shared_values or head_dim(self.v_cache)
+
+    def values(self, keys: torch.Tensor, start: int) -> torch.Tensor:
+        """``block`` of the values, which the block of ``keys`` may hold."""
+        if self.shared_values:
+            return keys[..., -self.shared_values :].contiguous()
+        return self.block(self.v_cache, start)
 
     def block(self, cache: torch.Tensor, start: int) -> torch.Tensor:
         """Rows ``start`` to ``start + KEY_BLOCK`` of ``cache``: float32 (n_kv_heads, KEY_BLOCK, d).

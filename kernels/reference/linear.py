@@ -80,5 +80,9 @@ def expert_linear(x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Te
     return out.reshape(n, k, w.shape[1])
 
 
+def head_linear(x: torch.Tensor, w: Weight) -> torch.Tensor:
+    return torch.stack([rows_times(x[:, head], w.data[head]) for head in range(w.shape[0])], dim=1)
+
+
 def embedding(ids: torch.Tensor, w: Weight) -> torch.Tensor:
     return functional.embedding(ids, w.data).to(torch.float32)

@@ -60,6 +60,10 @@ _ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+def concat(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.cat((x.expand(*y.shape[:2], x.shape[2]), y), dim=2)
+
+
 def gather(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return x.index_select(0, rows)
 

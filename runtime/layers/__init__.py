@@ -4,6 +4,7 @@ from .attention import Attention
 from .block import AddedNormBlock, EarlyRoutedBlock, ParallelBlock, PostNormBlock, PreNormBlock, SandwichBlock
 from .decoder import Decoder, Step
 from .encoder import Encoder
+from .latent import LatentAttention, LatentConfig, read_latent_config
 from .linear import Linear
 from .mlp import FusedGatedMlp, GatedMlp, PlainMlp, Sum
 from .moe import Experts, MoeMlp
@@ -20,6 +21,8 @@ __all__ = [
     "Experts",
     "FusedGatedMlp",
     "GatedMlp",
+    "LatentAttention",
+    "LatentConfig",
     "LayerNorm",
     "Linear",
     "MoeMlp",
@@ -37,6 +40,7 @@ __all__ = [
     "Sum",
     "alibi_slopes",
     "longrope_factors",
+    "read_latent_config",
     "read_rope",
     "stream_norm",
     "temperatures",

@@ -18,7 +18,7 @@ from .rope import Rope
 class Attention:
     """Queries, keys and values from ``attn_q``, ``attn_k``, ``attn_v`` or, where that exists, one ``attn_qkv``.
 
-    ``qk_norm``: how queries and keys are normalised before they are turned (see ``qk_norm.py``), or "".
+    ``qk_norm``: how queries and keys are normalised (see ``qk_norm.py``), or "".
     ``clamp``: they and the values are held between -clamp and clamp (0: they are not). ``temperatures`` float32
     (n_ctx, 1) are what the query of each position is multiplied by. Without ``input_bias`` (and scale) or
     ``output_bias``, what a file has of them is not used.
@@ -74,6 +74,7 @@ class Attention:
         k = flat_k.reshape(n, c.n_kv_heads, c.key_dim)
         v = flat_v.reshape(n, c.n_kv_heads, c.value_dim)
         keys, values = step.cache.keys[self.layer], step.cache.values[self.layer]
-        q = self.ops.rope_store(q, k, v, step.rotation(self.rope), keys, values, step.layout, self.qk_norm.fused)
+        rotation, norms = step.rotation(self.rope), self.qk_norm
+        q = self.ops.rope_store(q, k, v, rotation, keys, values, step.layout, norms.fused, norms.last)
         heads = self.ops.attention(q, keys, values, step.layout, self.spec)
         return self.output(heads.reshape(n, c.n_heads * c.value_dim), residual=residual)

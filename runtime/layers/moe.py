@@ -95,7 +95,7 @@ class MoeMlp:
             size = {"suffix": "_shexp", "ffn_size": moe.shared_size}
             self.shared = GatedMlp(weights, config, layer, activation, scaled=scaled, **size)  # type: ignore[arg-type]
             if f"{prefix}ffn_gate_inp_shexp.weight" in weights:
-                self.shared_gate = weights.row_matrix(f"{prefix}ffn_gate_inp_shexp.weight", hidden)
+                self.shared_gate = weights.matrix(f"{prefix}ffn_gate_inp_shexp.weight", 1, hidden)
 
     def __call__(
         self,

@@ -1,6 +1,6 @@
-"""Norms of queries and keys before they are turned (Henry et al., arXiv:2010.04245), as models have them.
+"""Norms of queries and keys (Henry et al., arXiv:2010.04245), as models have them, before they are turned.
 
-heads   RMS over each head, one weight (head_dim,) for all heads      Qwen 3, Gemma 3
+heads   RMS over each head, one weight (head_dim,) for all heads      Qwen 3, Gemma 3; last (``heads-last``): Hunyuan
 rows    RMS over all heads at once, weight (n_heads * head_dim,)      OLMo 2
 plain   RMS over each head, no weights                                Llama 4
 each    layer norm over each head, each with a weight of its own      Command R+, StableLM 2
@@ -21,9 +21,11 @@ from .norm import LayerNorm, RmsNorm
 
 
 class QkNorm:
-    """Does nothing by itself. ``fused`` are norms that the operator which turns q and k applies to each head."""
+    """Does nothing by itself. ``fused`` are norms that the operator which turns q and k applies to each head, before
+    or, where they are ``last``, after it."""
 
     fused: tuple[Norm, Norm] | None = None
+    last = False
 
     def __call__(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """q (n, n_heads * key_dim), k (n, n_kv_heads * key_dim) -> the same, normalised unless that is ``fused``."""
@@ -31,10 +33,10 @@ class QkNorm:
 
 
 class HeadsNorm(QkNorm):
-    """``heads`` and ``plain``."""
+    """``heads``, ``heads-last`` and ``plain``."""
 
-    def __init__(self, q: Norm, k: Norm):
-        self.fused = (q, k)
+    def __init__(self, q: Norm, k: Norm, *, last: bool = False):
+        self.fused, self.last = (q, k), last
 
 
 class RowsNorm(QkNorm):
@@ -75,9 +77,10 @@ def read_qk_norm(weights: Weights, config: DecoderConfig, layer: int, kind: str)
     if kind == "each":
         vectors = [weights.vector(f"{name}.weight", n, dim) for name, n in zip(names, n_heads, strict=True)]
         return EachNorm(weights.ops, vectors[0], vectors[1], config.norm_eps)
-    assert kind in ("heads", "rows", "layer"), kind
-    sizes = [dim if kind == "heads" else n * dim for n in n_heads]
+    assert kind in ("heads", "heads-last", "rows", "layer"), kind
+    by_head = kind.startswith("heads")
+    sizes = [dim if by_head else n * dim for n in n_heads]
     if kind == "layer":
         return RowsNorm(*(LayerNorm(weights, name, n, config.norm_eps) for name, n in zip(names, sizes, strict=True)))
     q, k = (RmsNorm(weights, name, size, config.norm_eps) for name, size in zip(names, sizes, strict=True))
-    return HeadsNorm(q.norm, k.norm) if kind == "heads" else RowsNorm(q, k)
+    return HeadsNorm(q.norm, k.norm, last=kind == "heads-last") if by_head else RowsNorm(q, k)

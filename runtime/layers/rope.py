@@ -66,10 +66,10 @@ def alibi_slopes(n_heads: int, max_bias: float, device: torch.device) -> torch.T
     return torch.tensor(slopes, device=device)
 
 
-def temperatures(n_ctx: int, floor: float, scale: float) -> torch.Tensor:
-    """float32 (n_ctx, 1), what queries are multiplied by: 1 + scale * ln(1 + floor((position + 1) / floor))
-    (Nakanishi, arXiv:2501.19399, as Llama 4 has it)."""
-    positions = torch.arange(1, n_ctx + 1, dtype=torch.float64)
+def temperatures(n_ctx: int, floor: float, scale: float, *, first: int = 1) -> torch.Tensor:
+    """float32 (n_ctx, 1), what queries are multiplied by: 1 + scale * ln(1 + floor((position + first) / floor))
+    (Nakanishi, arXiv:2501.19399, as Llama 4 has it; Mistral counts positions from 0)."""
+    positions = torch.arange(first, n_ctx + first, dtype=torch.float64)
     return (1 + scale * torch.log1p((positions / floor).floor())).to(torch.float32)[:, None]
 
 

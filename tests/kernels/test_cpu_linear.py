@@ -121,6 +121,18 @@ def test_experts_serve_each_row_by_its_own_matrix(ops, n, name):
             assert torch.equal(y[i, k], alone[0])
 
 
+@pytest.mark.parametrize("n", [1, 3, 40])
+@pytest.mark.parametrize("name", ["F32", "Q8_0"])
+def test_heads_are_each_multiplied_by_their_own_matrix(ops, n, name):
+    weight = random_weight(name, 5 * 24, 64)
+    stack = type(weight)(weight.data.reshape(5, 24, -1), weight.format)
+    x = rand(n, 5, 64 + 32)[..., :64]
+    y = ops.head_linear(x, ops.prepare("w", stack))
+    for head in range(5):
+        alone = ops.prepare("w", type(weight)(stack.data[head], weight.format))
+        assert torch.equal(y[:, head], ops.linear(x[:, head].contiguous(), alone))
+
+
 def test_formats_of_a_researcher_work_without_a_kernel():
     ops, reference = open_level(None), open_ops("reference")
     weight, x = random_weight("F8_E4M3", 33, 50), rand(3, 50)

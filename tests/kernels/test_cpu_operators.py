@@ -112,6 +112,14 @@ def test_gates(ops, reference, activation):
     close(ops.gated(gate, up, activation), reference.gated(gate, up, activation))
 
 
+@pytest.mark.parametrize(("n", "heads", "left", "right"), [(1, 1, 1, 1), (3, 5, 7, 33), (2, 4, 64, 0), (4, 3, 0, 16)])
+def test_concat_joins_heads_that_lie_apart(ops, reference, n, heads, left, right):
+    x, y = rand(n, heads, left + 3)[..., :left], rand(n, heads, right + 2, seed=1)[..., 2:]
+    for one in (x, x[:, :1]):
+        assert torch.equal(ops.concat(one, y), reference.concat(one, y))
+        assert torch.equal(ops.concat(one, y), torch.cat((one.expand(n, heads, left), y), dim=2))
+
+
 def test_clamp(ops, reference):
     x = rand(3, 17) * 4
     x[0, 0], x[1, 1] = torch.inf, -torch.inf
@@ -167,9 +175,10 @@ def test_what_is_no_number_is_highest(ops, reference):
     assert values[:2].isnan().all()
 
 
+@pytest.mark.parametrize("norm_last", [False, True])
 @pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("kv_type", list(KV_TYPES))
-def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type):
+def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type, norm_last):
     dim = 32 if KV_TYPES[kv_type].multiple > 1 else 24
     positions, inv_freq = torch.tensor([0, 5, 100_000]), torch.rand(dim // 4, dtype=torch.float64)
     norms = (Norm(rand(dim, seed=4), 1e-6), Norm(rand(dim, seed=5), 1e-6))
@@ -185,7 +194,8 @@ def test_rope_norms_and_the_cache(ops, reference, interleaved, kv_type):
             16,
         )
         caches = (paged.k_cache, paged.v_cache)
-        q = other.rope_store(paged.q[0], paged.keys[0], paged.values[0], rotation, *caches, layout, norms)
+        apart = torch.cat((paged.values[0], paged.keys[0]), dim=2)[..., :dim]  # heads of values may lie apart
+        q = other.rope_store(paged.q[0], paged.keys[0], apart, rotation, *caches, layout, norms, norm_last)
         other.results = [q, other.attention(q, *caches, layout, AttentionSpec(0.1))]
     for mine, expected in zip(ops.results, reference.results, strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4 if kv_type in ("f32", "f16") else 2e-2)
@@ -219,6 +229,23 @@ def test_attention_over_each_type_of_cache(ops, kv_type, tolerance, dim):
     paged = Paged(ops, [600, 40], [3, 40], dim=dim, kv_type=kv_type)
     out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, AttentionSpec(0.1))
     expected = torch.cat([paged.plain(i, AttentionSpec(0.1)) for i in range(2)])
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("kv_type", "tolerance"), [("f32", 1e-5), ("f16", 2e-3), ("q8_0", 2e-2)])
+@pytest.mark.parametrize(
+    ("n_heads", "n_kv_heads", "dim", "shared"), [(66, 1, 96, 64), (6, 2, 64, 57), (128, 1, 576, 512)]
+)
+@pytest.mark.parametrize(("lengths", "new"), [([1, 530], [1, 1]), ([17, 70], [3, 9])])
+def test_attention_to_values_that_the_keys_hold(
+    ops, n_heads, n_kv_heads, dim, shared, lengths, new, kv_type, tolerance
+):
+    heads = {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "dim": dim}
+    paged, spec = Paged(ops, lengths, new, kv_type=kv_type, shared_values=shared, **heads), AttentionSpec(0.05)
+    out = ops.attention(
+        torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, replace(spec, shared_values=shared)
+    )
+    expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
 
 

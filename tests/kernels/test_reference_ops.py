@@ -1,10 +1,12 @@
 """The reference operators against slow twins that follow the formulas element by element."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from support.paged import PAGE, Paged, rand
+from torch.nn import functional
 
 from gristmill.kernels import FORMATS, QTensor, open_ops
 from gristmill.kernels.layout import TokenLayout
@@ -40,6 +42,12 @@ def test_experts_serve_each_row_by_its_own_matrix(ops):
     for i in range(7):
         for k in range(2):
             torch.testing.assert_close(y[i, k], w[experts[i, k]] @ x[i, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_heads_are_each_multiplied_by_their_own_matrix(ops):
+    stack, x = rand(5, 24, 32), rand(17, 5, 40, seed=1)[..., :32]
+    y = ops.head_linear(x, ops.prepare("w", QTensor.dense(stack)))
+    torch.testing.assert_close(y, torch.einsum("nhi,hoi->nho", x, stack), rtol=1e-5, atol=1e-5)
 
 
 def test_embedding_returns_rows(ops):
@@ -147,6 +155,28 @@ def test_attention_equals_the_plain_formula_over_odd_lengths(ops, spec, lengths,
     out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
     expected = torch.cat([paged.plain(i, spec) for i in range(len(lengths))])
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("lengths", "new"), [([1, 530], [1, 1]), ([17, 300], [3, 280])])
+def test_attention_to_values_that_the_keys_hold(ops, lengths, new):
+    paged, spec = (
+        Paged(ops, lengths, new, n_heads=8, n_kv_heads=1, shared_values=20),
+        AttentionSpec(0.2, shared_values=20),
+    )
+    out = ops.attention(torch.cat(paged.q), paged.k_cache, paged.v_cache, paged.layout, spec)
+    expected = torch.cat([paged.plain(i, spec) for i in range(2)])
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_queries_and_keys_may_be_normalised_after_they_are_turned(ops):
+    norm, x = Norm(rand(32, seed=3), 1e-6), rand(3, 2, 32)
+    rotation = Rotation(*ops.rope_angles(torch.tensor([0, 1, 5]), torch.rand(16, dtype=torch.float64), 1.0), False)
+    paged = Paged(ops, [3], [3], n_heads=2)
+    layout = replace(paged.layout, slots=torch.arange(3))
+    caches = paged.k_cache, paged.v_cache
+    turned = ops.rope_store(x, x, x, rotation, *caches, layout)
+    both = ops.rope_store(x, x, x, rotation, *caches, layout, (norm, norm), True)
+    torch.testing.assert_close(both, functional.rms_norm(turned, (32,), norm.weight, norm.eps))
 
 
 @pytest.mark.parametrize("backend", ["reference", "reference-bf16"])

@@ -114,7 +114,8 @@ Floats experts(Context& c, int kind, int rows, int n, int per_input) {
     ExpertArgs a{};
     a.x = x.data(), a.experts = chosen.data(), a.out = out.data(), a.data = stack.data();
     a.panel_bytes = panel_bytes(kind, cols), a.expert_bytes = static_cast<int64_t>(stack.size()) / n_experts;
-    a.kind = kind, a.rows = rows, a.cols = cols, a.n = n, a.n_experts = n_experts, a.pairs_per_input = per_input;
+    a.kind = kind, a.rows = rows, a.cols = cols, a.n = n, a.n_experts = n_experts;
+    a.slots = per_input, a.x_stride = cols;
     run_emitted(c, [&](Program& program) { emit_experts(c, a, program); });
     return out;
 }

@@ -124,7 +124,7 @@ Floats experts(Context& c, const Weight& w, int n_experts, const Floats& x, cons
     ExpertArgs a{};
     a.x = x.data(), a.experts = chosen.data(), a.out = out.data(), a.data = w.panels.data();
     a.panel_bytes = panel_bytes(w.kind, w.cols), a.expert_bytes = a.panel_bytes * (rows / 16);
-    a.kind = w.kind, a.rows = rows, a.cols = w.cols, a.n = n, a.n_experts = n_experts, a.pairs_per_input = 2;
+    a.kind = w.kind, a.rows = rows, a.cols = w.cols, a.n = n, a.n_experts = n_experts, a.slots = 2, a.x_stride = w.cols;
     Program program;
     emit_experts(c, a, program);
     run(c, program);

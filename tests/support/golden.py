@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gristmill.runtime.models import architectures
+
 DEFAULT = Path(__file__).parents[3] / "shared" / "golden"
 
 
@@ -46,3 +48,14 @@ def unpacked(name: str) -> Path:
             file.write(lzma.decompress(packed.read_bytes()))
         os.replace(file.name, path)
     return path
+
+
+def architecture_files() -> list[str]:
+    """NAME of each ``archs/NAME.gguf.xz``, an architecture and "-dense" or "-moe"; none without golden data."""
+    folder = Path(os.environ.get("GRISTMILL_GOLDEN") or DEFAULT) / "archs"
+    return sorted(path.name.removesuffix(".gguf.xz") for path in folder.glob("*.gguf.xz"))
+
+
+def built_architectures() -> list[str]:
+    """Those of ``architecture_files`` that can be built."""
+    return [name for name in architecture_files() if name.rsplit("-", 1)[0] in architectures()]

@@ -20,22 +20,30 @@ def _int32(values):
 
 
 class Paged:
-    """Sequences of given lengths with random pages, and a plain computation of what attention must give."""
+    """Sequences of given lengths with random pages, and a plain computation of what attention must give.
 
-    def __init__(self, ops, lengths, new, *, n_heads=6, n_kv_heads=2, dim=32, kv_type="f32"):
+    With ``shared_values``, values are the last so many elements of the keys and the cache holds no others.
+    """
+
+    def __init__(self, ops, lengths, new, *, n_heads=6, n_kv_heads=2, dim=32, kv_type="f32", shared_values=0):
         n_pages = sum(-(-n // PAGE) for n in lengths)
         order = torch.randperm(n_pages, generator=torch.Generator().manual_seed(7)).tolist()
         self.keys = [rand(n, n_kv_heads, dim, seed=10 + i) for i, n in enumerate(lengths)]
         self.values = [rand(n, n_kv_heads, dim, seed=50 + i) for i, n in enumerate(lengths)]
+        stored = self.values
+        if shared_values:
+            self.values = [keys[..., -shared_values:] for keys in self.keys]
+            stored = [keys[..., :0] for keys in self.keys]
         self.q = [rand(n, n_heads, dim, seed=90 + i) for i, n in enumerate(new)]
         kind = KV_TYPES[kv_type]
-        shape = (PAGE, n_kv_heads, kind.width(dim))
-        n_bytes = math.prod(shape) * kind.dtype.itemsize
+        shapes = [(PAGE, n_kv_heads, kind.width(d)) for d in (dim, stored[0].shape[2])]
+        n_bytes = math.prod(shapes[0]) * kind.dtype.itemsize
         # 255 in every byte is NaN in all float types: what nobody has written must not matter. Pages are apart, as in
         # a cache of several layers.
         region = torch.full((n_pages, 2 * n_bytes + 64), 255, dtype=torch.uint8)
         self.k_cache, self.v_cache = (
-            region[:, start : start + n_bytes].view(kind.dtype).unflatten(1, shape) for start in (0, n_bytes)
+            region[:, start : start + math.prod(shape) * kind.dtype.itemsize].view(kind.dtype).view(n_pages, *shape)
+            for start, shape in zip((0, n_bytes), shapes, strict=True)
         )
         table = torch.zeros(len(lengths), max(-(-n // PAGE) for n in lengths) + 2, dtype=torch.int32)
         for i, n in enumerate(lengths):
@@ -45,7 +53,7 @@ class Paged:
             layout = TokenLayout(torch.arange(n), slots, _int32([0, n]), table, _int32([n]), PAGE)
             still = Rotation(torch.ones(n, dim // 2), torch.zeros(n, dim // 2), False)
             q = torch.zeros(n, n_heads, dim)
-            ops.rope_store(q, self.keys[i], self.values[i], still, self.k_cache, self.v_cache, layout)
+            ops.rope_store(q, self.keys[i], stored[i], still, self.k_cache, self.v_cache, layout)
         starts = _int32([0, *torch.tensor(new).cumsum(0).tolist()])
         unused = torch.zeros(1, dtype=torch.int64)
         self.layout = TokenLayout(unused, unused, starts, table, _int32(lengths), PAGE)

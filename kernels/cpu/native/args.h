@@ -34,16 +34,17 @@ struct LinearArgs {
     Matrix matrices[kMaxMatrices];
 };
 
-// Row i of x meets expert experts[i] of the stack: out (n, rows). Pairs are ordered by expert first.
+// Pair i meets expert experts[i] of the stack: out (n, rows). Pairs are ordered by expert first.
 struct ExpertArgs {
-    const float* x;             // (n_inputs, cols); pair i reads row i / pairs_per_input
-    const int64_t* experts;     // (n,)
+    const float* x;             // (tokens, slots, cols), a row for each pair
+    int64_t x_stride, slot_stride;  // between tokens, and between slots: 0 where they read the same row
+    const int64_t* experts;     // (n,), or null: slot i meets expert i
     int32_t* order;             // room for n + 3 * (n_experts + 1) numbers
     uint8_t* acts;              // room for n + 3 * min(n, n_experts) prepared rows
     float* out;                 // (n, rows)
     const uint8_t* data;        // (n_experts) packed matrices
     int64_t expert_bytes, panel_bytes;
-    int32_t kind, rows, cols, n, n_experts, pairs_per_input;
+    int32_t kind, rows, cols, n, n_experts, slots;
 };
 
 // One adapter's part for one weight (rows, cols): what it adds is B A x. A rank of 0: it has none.
@@ -137,12 +138,19 @@ struct AnglesArgs {
     float magnitude;
 };
 
+struct ConcatArgs {             // out (n, heads, x_cols + y_cols); strides between tokens and between heads
+    const float *x, *y;
+    float* out;
+    int64_t x_stride, x_head, y_stride, y_head;
+    int32_t heads, x_cols, y_cols;
+};
+
 enum KvType : int32_t { kF32 = 0, kF16 = 1, kBf16 = 2, kQ8 = 3, kQ4 = 4 };
 
 // Normalises (where q_norm is not null) and turns q and k, writes k and v to the cache.
 struct RopeStoreArgs {
-    const float *q, *k, *v;     // (n, heads, dim) with a stride between tokens
-    int64_t q_stride, k_stride, v_stride;
+    const float *q, *k, *v;     // (n, heads, dim) with a stride between tokens, and of v between heads
+    int64_t q_stride, k_stride, v_stride, v_head;
     const float *cos, *sin;     // (n, half)
     const float *q_norm, *k_norm;
     const int64_t* slots;       // (n,)
@@ -151,6 +159,7 @@ struct RopeStoreArgs {
     float* q_out;               // (n, n_heads, k_dim)
     float eps;
     int32_t n_heads, n_kv_heads, k_dim, v_dim, half, interleaved;
+    int32_t norm_last;          // they are turned first
     KvType kv_type;
 };
 
@@ -164,12 +173,14 @@ struct AttentionArgs {
     float* out;                 // (n, n_heads, v_dim)
     const float* slopes;        // (n_heads,) times how far a key is behind is taken off its score, or null
     const float* sinks;         // (n_heads,) scores of a key without a value that all see, or null
-    float* partial;             // room for n_seqs * n_kv_heads * n_splits states, with one_token only
+    float* partial;             // room for n_seqs * n_kv_heads * n_parts * n_splits states, with one_token only
     float scale, softcap;
     int32_t one_token;          // each sequence has one token: items are splits of its keys
     int32_t causal;             // 0: a token sees those after it, too, and half of the window to either side
     int32_t n_seqs, max_pages, n_splits, n_heads, n_kv_heads, k_dim, v_dim, window;
     int32_t chunk;              // tokens see their own chunk of so many only; 0: there are none
+    int32_t shared;             // the values are the last v_dim elements of the keys, and v_cache is not read
+    int32_t n_parts;            // the heads that share keys are served in so many parts; filled in by emit_attention
     KvType kv_type;
 };
 

@@ -14,6 +14,7 @@ constexpr int64_t kClaimBytes = 192 << 10;  // of weights that a thread claims a
 constexpr int32_t kOwnRows = 2;             // up to so many rows, each thread prepares for itself: no barrier
 constexpr int64_t kBlockBytes = 384 << 10;  // of prepared rows that stay in the second cache
 constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
+constexpr int32_t kGroupHeads = 32;         // heads that one thread serves at once
 constexpr int32_t kLoraGroup = 4, kLoraOutputs = 64, kRankSplits = 8;   // as in kernels/lora.h
 
 template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, int64_t grain, size_t scratch = 0,
@@ -82,9 +83,12 @@ void emit_embedding(Context& c, const EmbeddingArgs& a, int64_t n, Program& out)
 void emit_attention(Context& c, AttentionArgs a, int64_t n, Program& out) {
     a.one_token = n == a.n_seqs;
     a.n_splits = (a.max_pages * 16 + kSplit - 1) / kSplit;
-    const int64_t n_heads = static_cast<int64_t>(a.n_seqs) * a.n_kv_heads;
+    a.n_parts = 1;
+    const int32_t n_rep = a.n_heads / a.n_kv_heads;
+    while (n_rep % a.n_parts || n_rep / a.n_parts > kGroupHeads) ++a.n_parts;
+    const int64_t n_heads = static_cast<int64_t>(a.n_seqs) * a.n_kv_heads * a.n_parts;
     if (!a.one_token) {
-        const int64_t n_items = (n / kQueryTile + a.n_seqs) * a.n_kv_heads;
+        const int64_t n_items = (n / kQueryTile + a.n_seqs) * a.n_kv_heads * a.n_parts;
         out.push_back(phase(c.level.attention, a, n_items, 1, c.level.attention_scratch(a)));
         return;
     }
@@ -108,6 +112,7 @@ template void emit_items(Context&, RunFn, const NormArgs&, int64_t, int64_t, Pro
 template void emit_items(Context&, RunFn, const LayerNormArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const PointArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const GatherArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const ConcatArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const AnglesArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);

@@ -22,7 +22,7 @@ struct Level {
     RunFn linear_prepare, linear;
     RunFn expert_order, expert_prepare, expert;
     RunFn lora_inner, lora_outer;
-    RunFn embedding, norm, layer_norm, point, gather, angles, rope_store, attention, attention_merge, route, combine,
+    RunFn embedding, norm, layer_norm, point, gather, concat, angles, rope_store, attention, attention_merge, route, combine,
         top_k, masked, encode;
 };
 

@@ -205,14 +205,15 @@ PyObject* linear(PyObject*, PyObject* args, PyObject* keywords) {
 }
 
 PyObject* experts(PyObject*, PyObject* args, PyObject* keywords) {
-    static const char* const names[] = {"context", "program", "n", "x", "pairs_per_input", "experts", "n_experts", "data",
-                                        "kind", "rows", "cols", "out", nullptr};
+    static const char* const names[] = {"context", "program", "n", "x", "x_stride", "slots", "slot_stride", "experts",
+                                        "n_experts", "data", "kind", "rows", "cols", "out", nullptr};
     PyObject *context, *program;
-    Py_ssize_t x, chosen, data, out_address;
+    Py_ssize_t x, x_stride, slot_stride, chosen, data, out_address;
     ExpertArgs a{};
-    if (!parse(args, keywords, "OOinininiiin", names, &context, &program, &a.n, &x, &a.pairs_per_input, &chosen,
-               &a.n_experts, &data, &a.kind, &a.rows, &a.cols, &out_address))
+    if (!parse(args, keywords, "OOinninniniiin", names, &context, &program, &a.n, &x, &x_stride, &a.slots, &slot_stride,
+               &chosen, &a.n_experts, &data, &a.kind, &a.rows, &a.cols, &out_address))
         return nullptr;
+    a.x_stride = x_stride, a.slot_stride = slot_stride;
     a.x = at<const float>(x);
     a.experts = at<const int64_t>(chosen);
     a.data = at<const uint8_t>(data);
@@ -344,6 +345,21 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.gather, a, n, 4, out); });
 }
 
+PyObject* concat(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {"context", "program", "n", "heads", "x", "x_stride", "x_head", "x_cols", "y",
+                                        "y_stride", "y_head", "y_cols", "out", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, x, x_stride, x_head, y, y_stride, y_head, out_address;
+    ConcatArgs a{};
+    if (!parse(args, keywords, "OOninnninnnin", names, &context, &program, &n, &a.heads, &x, &x_stride, &x_head, &a.x_cols,
+               &y, &y_stride, &y_head, &a.y_cols, &out_address))
+        return nullptr;
+    a.x = at<const float>(x), a.y = at<const float>(y);
+    a.x_stride = x_stride, a.x_head = x_head, a.y_stride = y_stride, a.y_head = y_head;
+    a.out = at<float>(out_address);
+    return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.concat, a, n * a.heads, 4, out); });
+}
+
 PyObject* angles(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {"context", "program", "n", "half", "positions", "inv_freq", "cos", "sin",
                                         "magnitude", nullptr};
@@ -362,20 +378,21 @@ PyObject* angles(PyObject*, PyObject* args, PyObject* keywords) {
 
 PyObject* rope_store(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
-        "context", "program", "n", "q", "q_stride", "k", "k_stride", "v", "v_stride", "cos", "sin", "half", "interleaved",
+        "context", "program", "n", "q", "q_stride", "k", "k_stride", "v", "v_stride", "v_head", "cos", "sin", "half", "interleaved",
         "slots", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "q_out", "n_heads", "n_kv_heads", "k_dim", "v_dim",
-        "q_norm", "k_norm", "eps", nullptr};
+        "q_norm", "k_norm", "eps", "norm_last", nullptr};
     PyObject *context, *program;
-    Py_ssize_t n, q, k, v, q_stride, k_stride, v_stride, cos, sin, slots, k_cache, v_cache, q_out;
+    Py_ssize_t n, q, k, v, q_stride, k_stride, v_stride, v_head, cos, sin, slots, k_cache, v_cache, q_out;
     Py_ssize_t k_page, v_page, q_norm = 0, k_norm = 0;
     int kv_type;
     RopeStoreArgs a{};
-    if (!parse(args, keywords, "OOnnnnnnnnniinnnnniniiii|nnf", names, &context, &program, &n, &q, &q_stride, &k,
-               &k_stride, &v, &v_stride, &cos, &sin, &a.half, &a.interleaved, &slots, &k_cache, &v_cache, &k_page, &v_page,
-               &kv_type, &q_out, &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &q_norm, &k_norm, &a.eps))
+    if (!parse(args, keywords, "OOnnnnnnnnnniinnnnniniiii|nnfi", names, &context, &program, &n, &q, &q_stride, &k,
+               &k_stride, &v, &v_stride, &v_head, &cos, &sin, &a.half, &a.interleaved, &slots, &k_cache, &v_cache, &k_page,
+               &v_page, &kv_type, &q_out, &a.n_heads, &a.n_kv_heads, &a.k_dim, &a.v_dim, &q_norm, &k_norm, &a.eps,
+               &a.norm_last))
         return nullptr;
     a.q = at<const float>(q), a.k = at<const float>(k), a.v = at<const float>(v);
-    a.q_stride = q_stride, a.k_stride = k_stride, a.v_stride = v_stride;
+    a.q_stride = q_stride, a.k_stride = k_stride, a.v_stride = v_stride, a.v_head = v_head;
     a.cos = at<const float>(cos), a.sin = at<const float>(sin);
     a.q_norm = at<const float>(q_norm), a.k_norm = at<const float>(k_norm);
     a.slots = at<const int64_t>(slots);
@@ -396,14 +413,14 @@ PyObject* attention(PyObject*, PyObject* args, PyObject* keywords) {
     static const char* const names[] = {
         "context", "program", "n", "q", "k_cache", "v_cache", "k_page", "v_page", "kv_type", "seq_starts", "page_table",
         "context_lens", "n_seqs", "max_pages", "n_heads", "n_kv_heads", "k_dim", "v_dim", "scale", "window", "softcap",
-        "causal", "chunk", "slopes", "sinks", "out", nullptr};
+        "causal", "chunk", "shared", "slopes", "sinks", "out", nullptr};
     PyObject *context, *program;
     Py_ssize_t n, q, k_cache, v_cache, k_page, v_page, starts, table, lens, slopes, sinks, out_address;
     int kv_type;
     AttentionArgs a{};
-    if (!parse(args, keywords, "OOnnnnnninnniiiiiififiinnn", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
+    if (!parse(args, keywords, "OOnnnnnninnniiiiiififiiinnn", names, &context, &program, &n, &q, &k_cache, &v_cache, &k_page,
                &v_page, &kv_type, &starts, &table, &lens, &a.n_seqs, &a.max_pages, &a.n_heads, &a.n_kv_heads, &a.k_dim,
-               &a.v_dim, &a.scale, &a.window, &a.softcap, &a.causal, &a.chunk, &slopes, &sinks, &out_address))
+               &a.v_dim, &a.scale, &a.window, &a.softcap, &a.causal, &a.chunk, &a.shared, &slopes, &sinks, &out_address))
         return nullptr;
     a.slopes = at<const float>(slopes), a.sinks = at<const float>(sinks);
     a.q = at<const float>(q);
@@ -496,7 +513,7 @@ PyMethodDef methods[] = {
     {"set_table", set_table, METH_VARARGS, "set_table(id, words): see tables.h"},
     GM_OPERATOR(pack), GM_OPERATOR(encode), GM_OPERATOR(linear), GM_OPERATOR(experts), GM_OPERATOR(lora), GM_OPERATOR(embedding),
     GM_OPERATOR(norm),
-    GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
+    GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(concat), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
     GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
     {nullptr, nullptr, 0, nullptr},
 };

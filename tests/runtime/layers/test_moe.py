@@ -4,30 +4,16 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from support.in_memory import InMemory
 from support.paged import rand
 
-from gristmill.kernels import FORMATS, open_ops
+from gristmill.kernels import open_ops
 from gristmill.kernels.specs import Routing
-from gristmill.runtime.checkpoint import TensorInfo
 from gristmill.runtime.config import MoeConfig
 from gristmill.runtime.layers import Experts
 from gristmill.runtime.weights import Weights
 
 N_EXPERTS, HIDDEN, FFN = 4, 64, 96
-
-
-class InMemory:
-    """A checkpoint of float32 tensors."""
-
-    def __init__(self, values):
-        self.values, self.metadata = values, {"general.architecture": "llama4"}
-        self.tensors = {k: TensorInfo(k, FORMATS["F32"], tuple(v.shape), 0, v.nbytes) for k, v in values.items()}
-
-    def tensor(self, name):
-        return self.values[name].contiguous().view(torch.uint8)
-
-    def release(self, name):
-        pass
 
 
 @dataclass(frozen=True)

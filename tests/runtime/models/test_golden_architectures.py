@@ -2,75 +2,32 @@
 
 import pytest
 import torch
-from support.golden import golden_arrays, unpacked
+from support.golden import architecture_files, golden_arrays, unpacked
 
-from gristmill.runtime import open_model
+from gristmill.runtime import architectures, open_model
 from gristmill.runtime.kv_cache import PAGE_SIZE, KVCache
 from gristmill.runtime.step import Forward, Span
 
-NAMES = [
-    "llama-dense",
-    "llama-moe",
-    "mistral3-dense",
-    "internlm2-dense",
-    "baichuan-dense",
-    "qwen2-dense",
-    "qwen2vl-dense",
-    "qwen3-dense",
-    "qwen3vl-dense",
-    "gemma-dense",
-    "gemma2-dense",
-    "gemma3-dense",
-    "phi2-dense",
-    "phi3-dense",
-    "chatglm-dense",
-    "glm4-dense",
-    "command-r-dense",
-    "cohere2-dense",
-    "granite-dense",
-    "minicpm-dense",
-    "smollm3-dense",
-    "olmo-dense",
-    "olmo2-dense",
-    "exaone-dense",
-    "exaone4-dense",
-    "nemotron-dense",
-    "falcon-dense",
-    "ernie4_5-moe",
-    "seed_oss-dense",
-    "stablelm-dense",
-    "starcoder-dense",
-    "starcoder2-dense",
-    "gpt2-dense",
-    "gptneox-dense",
-    "arcee-dense",
-    "paddleocr-moe",
-    "qwen2moe-moe",
-    "qwen3moe-moe",
-    "qwen3vlmoe-moe",
-    "olmoe-moe",
-    "phimoe-moe",
-    "granitemoe-moe",
-    "granite-moe",
-    "dbrx-moe",
-    "glm4moe-moe",
-    "ernie4_5-moe-moe",
-    "bailingmoe2-moe",
-    "deepseek-moe",
-    "minimax-m2-moe",
-    "bloom-dense",
-    "mpt-dense",
-    "refact-dense",
-    "gpt-oss-moe",
-    "mimo2-moe",
-    "smallthinker-moe",
-    "llama4-moe",
-    "grok-moe",
-]
+# Golden models whose architecture is not built yet. What is built must go from here, see the last test.
+NOT_BUILT = {
+    "falcon-h1-dense",
+    "granitehybrid-dense",
+    "jamba-dense",
+    "kimi-linear-moe",
+    "lfm2-dense",
+    "lfm2moe-moe",
+    "mamba-dense",
+    "mamba2-dense",
+    "nemotron_h-dense",
+    "qwen35-dense",
+    "qwen35moe-moe",
+    "qwen3next-moe",
+}
+BUILT = [name for name in architecture_files() if name not in NOT_BUILT]
 NMSE_LIMIT = 1e-6
 
 
-@pytest.fixture(params=[(name, backend) for name in NAMES for backend in ("reference", "auto")], ids="-".join)
+@pytest.fixture(params=[(name, backend) for name in BUILT for backend in ("reference", "auto")], ids="-".join)
 def golden(request):
     """(model, token ids, logits)"""
     name, backend = request.param
@@ -108,3 +65,8 @@ def test_chunks_change_no_bit(golden):
     model, ids, _ = golden
     whole = model.logits(ids)
     assert torch.equal(run_in_chunks(model, ids, [7, 1, 20, 3, 9]), whole)
+
+
+def test_every_golden_architecture_is_built_but_those_known_not_to_be():
+    built = {name for name in architecture_files() if name.rsplit("-", 1)[0] in architectures()}
+    assert built == set(BUILT)

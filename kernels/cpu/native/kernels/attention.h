@@ -13,12 +13,12 @@ constexpr float kLowest = -1e30f;   // a maximum before any key was seen; finite
 static inline int padded16(int n) { return (n + 15) / 16 * 16; }
 static inline int padded4(int n) { return (n + 3) / 4 * 4; }
 
-// Queries of one KV head: rows are (token, head of the group), padded to 4.
+// Queries of one KV head, or of a part of the heads that share it: rows are (token, head), padded to 4.
 struct QueryTile {
     int n_rows, padded;             // n_tokens * n_rep
     int first_position, n_rep;
     const int32_t* pages;           // of the sequence
-    int kv_head;
+    int kv_head, first_head;
     int before, after;              // how many keys a query sees to either side
     int end;                        // of the sequence's keys
     int chunk;                      // 0: there are none
@@ -27,7 +27,7 @@ struct QueryTile {
         if (chunk) return position(row) / chunk * chunk;
         return position(row) > before ? position(row) - before : 0;
     }
-    int head(int row) const { return kv_head * n_rep + row % n_rep; }
+    int head(int row) const { return first_head + row % n_rep; }
     int last_key(int row) const { return position(row) < end - after ? position(row) + after : end - 1; }
     int oldest() const { return first_key(0); }
     int newest() const { return last_key(n_rows - 1); }
@@ -50,19 +50,23 @@ struct AttentionScratch {
     float* queries;                 // (k_dim, padded rows)
     float* scores;                  // (padded rows, 64)
     float* states[2];
+    float* values;                  // (64, v_dim), where the keys hold them
     AttentionScratch(uint8_t* p, int rows, const AttentionArgs& a) {
         queries = reinterpret_cast<float*>(p);
         scores = queries + static_cast<size_t>(rows) * padded16(a.k_dim);
         states[0] = scores + static_cast<size_t>(rows) * kKeys;
         states[1] = states[0] + State::floats(rows, a.v_dim);
+        values = states[1] + State::floats(rows, a.v_dim);
     }
     static size_t bytes(int rows, const AttentionArgs& a) {
-        return 4 * (static_cast<size_t>(rows) * (padded16(a.k_dim) + kKeys) + 2 * State::floats(rows, a.v_dim));
+        const size_t values = a.shared ? static_cast<size_t>(kKeys) * a.v_dim : 0;
+        return 4 * (static_cast<size_t>(rows) * (padded16(a.k_dim) + kKeys) + 2 * State::floats(rows, a.v_dim) + values);
     }
 };
 
+static inline int n_groups(const AttentionArgs& a) { return a.n_kv_heads * a.n_parts; }     // heads served together
 static inline int tile_rows(const AttentionArgs& a) {
-    return padded4((a.one_token ? 1 : kQueryTile) * (a.n_heads / a.n_kv_heads));
+    return padded4((a.one_token ? 1 : kQueryTile) * (a.n_heads / n_groups(a)));
 }
 static size_t attention_scratch(const AttentionArgs& a) { return AttentionScratch::bytes(tile_rows(a), a); }
 
@@ -196,6 +200,28 @@ template <class Kv> static void add_block(const AttentionArgs& a, const QueryTil
     }
 }
 
+// The last v_dim elements of the keys of a page, as a page of float values (16 tokens, v_dim).
+template <class Kv> static void values_of_keys(const AttentionArgs& a, const uint8_t* keys, float* values) {
+    alignas(64) float lanes[16 * 16];
+    for (int i = 0; i < a.v_dim; i += 16) {
+        const int n = a.v_dim - i < 16 ? a.v_dim - i : 16, at = a.k_dim - a.v_dim + i;
+        for (int j = 0; j < n; ++j) store_f(lanes + 16 * j, Kv::load_k(keys, at + j, a.k_dim));
+        for (int token = 0; token < 16; ++token)
+            for (int j = 0; j < n; ++j) values[token * a.v_dim + i + j] = lanes[16 * j + token];
+    }
+}
+
+template <class Kv> static void add_shared(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
+                                           const BlockPages& keys, int n_keys, State state) {
+    BlockPages values;
+    for (int p = 0; p < 4; ++p) {
+        float* page = s.values + p * 16 * a.v_dim;
+        values.now[p] = values.next[p] = reinterpret_cast<const uint8_t*>(page);
+        if (16 * p < n_keys) values_of_keys<Kv>(a, keys.now[p], page);
+    }
+    add_block<PlainKv<KvF32>>(a, t, s, values, n_keys, state);
+}
+
 // One block of 64 keys from `block` on.
 template <class Kv> static void attend_block(const AttentionArgs& a, const QueryTile& t, const AttentionScratch& s,
                                              int block, State state) {
@@ -222,7 +248,8 @@ template <class Kv> static void attend_block(const AttentionArgs& a, const Query
     }
     for (; r < t.padded; ++r)
         for (int p = 0; p < 4; ++p) store_f(s.scores + r * kKeys + 16 * p, set_f(0.0f));
-    add_block<Kv>(a, t, s, values, n_keys, state);
+    if (a.shared) add_shared<Kv>(a, t, s, keys, n_keys, state);
+    else add_block<Kv>(a, t, s, values, n_keys, state);
 }
 
 // Keys of one split. Windows cut off what lies wholly before them.
@@ -272,26 +299,26 @@ static void write_heads(const AttentionArgs& a, const QueryTile& t, int row, Sta
     }
 }
 
-static QueryTile query_tile(const AttentionArgs& a, int seq, int row, int n_tokens, int kv_head) {
-    int n_rep = a.n_heads / a.n_kv_heads, n_rows = n_tokens * n_rep;
+static QueryTile query_tile(const AttentionArgs& a, int seq, int row, int n_tokens, int group) {
+    int n_rep = a.n_heads / n_groups(a), n_rows = n_tokens * n_rep;
     int first = a.context_lens[seq] - (a.seq_starts[seq + 1] - row);
     const int32_t* pages = a.page_table + static_cast<int64_t>(seq) * a.max_pages;
     const int end = a.context_lens[seq], all = end;     // so many keys to one side are as good as no limit
     const int before = !a.window ? all : a.causal ? a.window - 1 : a.window / 2;
     const int after = a.causal ? 0 : a.window ? a.window / 2 : all;
-    return {n_rows, padded4(n_rows), first, n_rep, pages, kv_head, before, after, end, a.chunk};
+    return {n_rows, padded4(n_rows), first, n_rep, pages, group / a.n_parts, group * n_rep, before, after, end, a.chunk};
 }
 
-// Items: tiles of a sequence's tokens, by KV head.
+// Items: tiles of a sequence's tokens, by group of heads.
 template <class Kv> static void attend_tiles(const AttentionArgs& a, Scratch scratch, int64_t first, int64_t last) {
     AttentionScratch s(scratch.data, tile_rows(a), a);
     for (int64_t item = first; item < last; ++item) {
-        int tile = static_cast<int>(item / a.n_kv_heads), seq = 0;
+        int tile = static_cast<int>(item / n_groups(a)), seq = 0;
         auto n_tiles = [&](int i) { return (a.seq_starts[i + 1] - a.seq_starts[i] + kQueryTile - 1) / kQueryTile; };
         while (seq < a.n_seqs && tile >= n_tiles(seq)) tile -= n_tiles(seq++);
         if (seq == a.n_seqs) return;    // the number of items is an upper bound
         int row = a.seq_starts[seq] + tile * kQueryTile, left = a.seq_starts[seq + 1] - row;
-        QueryTile t = query_tile(a, seq, row, left < kQueryTile ? left : kQueryTile, static_cast<int>(item % a.n_kv_heads));
+        QueryTile t = query_tile(a, seq, row, left < kQueryTile ? left : kQueryTile, static_cast<int>(item % n_groups(a)));
         load_queries(a, t, row, s.queries);
         State total(s.states[0], t.padded, a.v_dim), more(s.states[1], t.padded, a.v_dim);
         const int begin = t.oldest() / kSplit;
@@ -308,16 +335,16 @@ static int64_t split_count(const void* args) {
     const AttentionArgs& a = *static_cast<const AttentionArgs*>(args);
     int longest = 0;
     for (int i = 0; i < a.n_seqs; ++i) longest = a.context_lens[i] > longest ? a.context_lens[i] : longest;
-    return static_cast<int64_t>((longest + kSplit - 1) / kSplit) * a.n_seqs * a.n_kv_heads;
+    return static_cast<int64_t>((longest + kSplit - 1) / kSplit) * a.n_seqs * n_groups(a);
 }
 
-// Items: (split, sequence, KV head) where every sequence has one token; merged by attention_merge.
+// Items: (split, sequence, group of heads) where every sequence has one token; merged by attention_merge.
 template <class Kv> static void attend_splits(const AttentionArgs& a, Scratch scratch, int64_t first, int64_t last) {
     AttentionScratch s(scratch.data, tile_rows(a), a);
     for (int64_t item = first; item < last; ++item) {
-        const int n_heads = a.n_seqs * a.n_kv_heads;
-        int split = static_cast<int>(item / n_heads), at = static_cast<int>(item % n_heads), seq = at / a.n_kv_heads;
-        QueryTile t = query_tile(a, seq, seq, 1, at % a.n_kv_heads);
+        const int n_tiles = a.n_seqs * n_groups(a);
+        int split = static_cast<int>(item / n_tiles), at = static_cast<int>(item % n_tiles), seq = at / n_groups(a);
+        QueryTile t = query_tile(a, seq, seq, 1, at % n_groups(a));
         int begin = t.oldest() / kSplit;
         if (split < begin || split * kSplit > t.newest()) continue;
         load_queries(a, t, seq, s.queries);
@@ -332,12 +359,12 @@ template <class Kv> static void attend_splits(const AttentionArgs& a, Scratch sc
 static void attention_merge(const void* args, Scratch, int64_t first, int64_t last) {
     const AttentionArgs& a = *static_cast<const AttentionArgs*>(args);
     for (int64_t at = first; at < last; ++at) {
-        int seq = static_cast<int>(at / a.n_kv_heads);
-        QueryTile t = query_tile(a, seq, seq, 1, static_cast<int>(at % a.n_kv_heads));
+        int seq = static_cast<int>(at / n_groups(a));
+        QueryTile t = query_tile(a, seq, seq, 1, static_cast<int>(at % n_groups(a)));
         int begin = t.oldest() / kSplit;
         if (begin * kSplit + kSplit > t.newest()) continue;
         auto state = [&](int split) {
-            int64_t item = static_cast<int64_t>(split) * a.n_seqs * a.n_kv_heads + at;
+            int64_t item = static_cast<int64_t>(split) * a.n_seqs * n_groups(a) + at;
             return State(a.partial + item * static_cast<int64_t>(State::floats(t.padded, a.v_dim)),
                          t.padded, a.v_dim);
         };

@@ -12,14 +12,20 @@ struct ExpertOrder {                // pairs sorted by expert, and where each ex
         : pairs(a.order), starts(pairs + a.n), rows(starts + a.n_experts + 1), active(rows + a.n_experts + 1) {}
 };
 
+static inline int64_t expert_of(const ExpertArgs& a, int pair) { return a.experts ? a.experts[pair] : pair % a.slots; }
+
+static inline const float* expert_input(const ExpertArgs& a, int pair) {
+    return a.x + pair / a.slots * a.x_stride + pair % a.slots * a.slot_stride;
+}
+
 static void expert_order(const void* args, Scratch, int64_t, int64_t) {     // one item
     const ExpertArgs& a = *static_cast<const ExpertArgs*>(args);
     ExpertOrder o(a);
     for (int e = 0; e <= a.n_experts; ++e) o.starts[e] = 0;
-    for (int i = 0; i < a.n; ++i) ++o.starts[a.experts[i] + 1];
+    for (int i = 0; i < a.n; ++i) ++o.starts[expert_of(a, i) + 1];
     for (int e = 0; e < a.n_experts; ++e) o.starts[e + 1] += o.starts[e];
     for (int e = 0; e <= a.n_experts; ++e) o.rows[e] = o.starts[e];        // used as cursors first
-    for (int i = 0; i < a.n; ++i) o.pairs[o.rows[a.experts[i]]++] = i;
+    for (int i = 0; i < a.n; ++i) o.pairs[o.rows[expert_of(a, i)]++] = i;
     o.rows[0] = o.active[0] = 0;
     for (int e = 0; e < a.n_experts; ++e) {
         int count = o.starts[e + 1] - o.starts[e];
@@ -43,8 +49,7 @@ static void expert_prepare(const void* args, Scratch, int64_t first, int64_t las
         Acts acts = expert_acts(a, o, expert);
         for (int row = 0; row < tiles.padded(); ++row) {
             if (row >= n) acts.zero(tiles, row);
-            else acts.prepare(tiles, row, RowReader(a.x + static_cast<int64_t>(o.pairs[start + row] / a.pairs_per_input) * a.cols,
-                                                    nullptr, a.cols, 0.0f));
+            else acts.prepare(tiles, row, RowReader(expert_input(a, o.pairs[start + row]), nullptr, a.cols, 0.0f));
         }
     }
 }

@@ -73,6 +73,16 @@ static void gather_rows(const void* args, Scratch, int64_t first, int64_t last) 
         __builtin_memcpy(a.out + n * a.cols, a.x + a.rows[n] * a.x_stride, static_cast<size_t>(a.cols) * 4);
 }
 
+static void concat(const void* args, Scratch, int64_t first, int64_t last) {        // items: tokens, by head
+    const ConcatArgs& a = *static_cast<const ConcatArgs*>(args);
+    for (int64_t i = first; i < last; ++i) {
+        const int64_t n = i / a.heads, head = i % a.heads;
+        float* out = a.out + i * (a.x_cols + a.y_cols);
+        __builtin_memcpy(out, a.x + n * a.x_stride + head * a.x_head, static_cast<size_t>(a.x_cols) * 4);
+        __builtin_memcpy(out + a.x_cols, a.y + n * a.y_stride + head * a.y_head, static_cast<size_t>(a.y_cols) * 4);
+    }
+}
+
 // What a token's router says: a probability for each expert, or for kSoftmaxOfChosen the logits themselves.
 static inline void gate(const RouteArgs& a, const float* logits, float* scores) {
     if (a.gating == kSoftmaxOfChosen) {

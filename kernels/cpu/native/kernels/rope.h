@@ -31,21 +31,27 @@ static inline const float* normed(const float* x, const float* weight, int dim, 
     return room;
 }
 
-template <class Kv> static void rope_store_item(const RopeStoreArgs& a, int64_t n, int kv_head) {
-    float room[kMaxHeadDim], turned[kMaxHeadDim];
+// out = x normalised, if there is a norm, and turned, or the other way round.
+static inline void make_head(const RopeStoreArgs& a, int64_t n, const float* x, const float* norm, float* out) {
+    float room[kMaxHeadDim];
     const float *cos = a.cos + n * a.half, *sin = a.sin + n * a.half;
+    if (!a.norm_last) return turn(a, cos, sin, normed(x, norm, a.k_dim, a.eps, room), out);
+    turn(a, cos, sin, x, room);
+    normed(room, norm, a.k_dim, a.eps, out);
+}
+
+template <class Kv> static void rope_store_item(const RopeStoreArgs& a, int64_t n, int kv_head) {
+    float turned[kMaxHeadDim];
     const int n_rep = a.n_heads / a.n_kv_heads;
-    for (int head = kv_head * n_rep; head < (kv_head + 1) * n_rep; ++head) {
-        const float* q = normed(a.q + n * a.q_stride + head * a.k_dim, a.q_norm, a.k_dim, a.eps, room);
-        turn(a, cos, sin, q, a.q_out + (n * a.n_heads + head) * a.k_dim);
-    }
-    turn(a, cos, sin, normed(a.k + n * a.k_stride + kv_head * a.k_dim, a.k_norm, a.k_dim, a.eps, room), turned);
+    for (int head = kv_head * n_rep; head < (kv_head + 1) * n_rep; ++head)
+        make_head(a, n, a.q + n * a.q_stride + head * a.k_dim, a.q_norm, a.q_out + (n * a.n_heads + head) * a.k_dim);
+    make_head(a, n, a.k + n * a.k_stride + kv_head * a.k_dim, a.k_norm, turned);
     const int64_t page = a.slots[n] / 16;
     const int token = static_cast<int>(a.slots[n] % 16);
     uint8_t* k_head = a.k_cache + page * a.k_page + kv_head * Kv::head_bytes(a.k_dim);
     uint8_t* v_head = a.v_cache + page * a.v_page + kv_head * Kv::head_bytes(a.v_dim);
     Kv::store_k(k_head, token, turned, a.k_dim);
-    Kv::store_v(v_head, token, a.v + n * a.v_stride + kv_head * a.v_dim, a.v_dim);
+    Kv::store_v(v_head, token, a.v + n * a.v_stride + kv_head * a.v_head, a.v_dim);
 }
 
 // Items: tokens, by KV head.
