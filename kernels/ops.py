@@ -214,6 +214,24 @@ class Ops:
         """
         return self.table.find("attention")(q, k_cache, v_cache, layout, spec)
 
+    # -- states of sequences -----------------------------------------------------------------------------------
+
+    def short_conv(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        state: torch.Tensor,
+        layout: TokenLayout,
+        activation: str = "",
+    ) -> torch.Tensor:
+        """Causal convolution of x (n, channels), each channel for itself -> (n, channels); then ``silu``, or nothing.
+
+        ``weight`` (width, channels), the oldest token's row first, ``bias`` (channels,); ``state`` (n_states,
+        width - 1, channels) holds a sequence's last inputs, oldest first. Width is at most 16.
+        """
+        return self.table.find("short_conv")(x, weight, bias, state, layout, activation)
+
     # -- experts -----------------------------------------------------------------------------------------------
 
     def route(

@@ -206,6 +206,28 @@ struct CombineArgs {
     int32_t n_used, cols;
 };
 
+struct StateRows {              // of each of the n sequences
+    const int32_t* starts;      // (n + 1,) its first token
+    const int32_t* reads;       // (n,) the row of the states that it goes on from; below 0: from zeros
+    const int32_t* writes;      // (n,) the row that its state goes to
+    int32_t n;
+};
+
+constexpr int kMaxConvWidth = 16;
+
+// out_t = bias + sum over j of weight_j x_(t - width + 1 + j), channel by channel. A state is the last inputs.
+struct ShortConvArgs {
+    const float* x;             // (n, channels)
+    const float* weight;        // (width, channels)
+    const float* bias;          // (channels,) or null
+    float* state;               // (n_states, width - 1, channels)
+    float* out;                 // (n, channels)
+    int64_t x_stride;
+    StateRows seqs;
+    int32_t n, channels, width, silu;
+    int32_t one_token;          // each sequence has one token
+};
+
 struct TopKArgs {               // the k highest of x (n,), highest first, and where they are; 0 < k <= n
     const float* x;
     const uint32_t* bits;       // what is not set counts as minus infinity; null: all is set

@@ -22,6 +22,7 @@ struct Level {
     RunFn linear_prepare, linear;
     RunFn expert_order, expert_prepare, expert;
     RunFn lora_inner, lora_outer;
+    RunFn short_conv, short_conv_state;
     RunFn embedding, norm, layer_norm, point, gather, concat, angles, rope_store, attention, attention_merge, route, combine,
         top_k, masked, encode;
 };
