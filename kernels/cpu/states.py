@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..layout import TokenLayout
+from ..specs import StateSpace
 from .recorder import Recorder
 
 SHORT_CONV_ACTIVATIONS = ("", "silu")
@@ -44,6 +45,79 @@ class StateOperators:
             **self._sequences(layout),
         )
         return out
+
+    def ssd_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        _, n_heads, d_state, head_dim = state.shape
+        out, at = self.recorder.empty(x.shape[0], n_heads * head_dim), self.recorder.address
+        self.native.ssd_scan(
+            self._handle,
+            self.recorder.program,
+            n_heads=n_heads,
+            head_dim=head_dim,
+            n_groups=b.shape[1] // d_state,
+            d_state=d_state,
+            dt_bias=at(space.dt_bias),
+            out=at(out),
+            **self._scanned(x, dt, b, c, space, state),
+            **self._sequences(layout),
+        )
+        return out
+
+    def selective_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        _, d_state, channels = state.shape
+        out, at = self.recorder.empty(x.shape[0], channels), self.recorder.address
+        self.native.selective_scan(
+            self._handle,
+            self.recorder.program,
+            channels=channels,
+            d_state=d_state,
+            out=at(out),
+            **self._scanned(x, dt, b, c, space, state),
+            **self._sequences(layout),
+        )
+        return out
+
+    def _scanned(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+    ) -> dict[str, int]:
+        at = self.recorder.address
+        return {
+            "x": at(x),
+            "x_stride": x.stride(0),
+            "dt": at(dt),
+            "dt_stride": dt.stride(0),
+            "b": at(b),
+            "b_stride": b.stride(0),
+            "c": at(c),
+            "c_stride": c.stride(0),
+            "a": at(_contiguous(space.a)),
+            "d": at(space.d),
+            "state": at(_contiguous(state)),
+        }
 
     def _sequences(self, layout: TokenLayout) -> dict[str, int]:
         at = self.recorder.address

@@ -59,6 +59,8 @@ class ReferenceBackend:
             ("rope_store", ANY): attention.rope_store,
             ("attention", ANY): attention.attention,
             ("short_conv", ANY): states.short_conv,
+            ("ssd_scan", ANY): states.ssd_scan,
+            ("selective_scan", ANY): states.selective_scan,
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,
             ("top_k", ANY): pointwise.top_k,

@@ -57,5 +57,7 @@ inline bool parse(PyObject* args, PyObject* keywords, const char* format, const 
 
 // The operators of module_states.cpp.
 PyObject* short_conv(PyObject*, PyObject* args, PyObject* keywords);
+PyObject* ssd_scan(PyObject*, PyObject* args, PyObject* keywords);
+PyObject* selective_scan(PyObject*, PyObject* args, PyObject* keywords);
 
 }  // namespace gristmill

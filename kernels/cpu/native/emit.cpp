@@ -106,6 +106,10 @@ void emit_short_conv(Context& c, ShortConvArgs a, Program& out) {
     if (!a.one_token) emit_items(c, c.level.short_conv_state, a, a.seqs.n * n_blocks, 1, out);
 }
 
+void emit_ssd_scan(Context& c, const SsdArgs& a, Program& out) {
+    out.push_back(phase(c.level.ssd_scan, a, static_cast<int64_t>(a.seqs.n) * a.n_heads, 1, c.level.ssd_scratch(a)));
+}
+
 void emit_pack(Context& c, PackArgs a, Program& out) {
     a.signed_offset = c.level.signed_offset;
     out.push_back(phase(pack_panels, a, panels(a.rows), 8));
@@ -126,6 +130,7 @@ template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t
 template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const ShortConvArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const SelectiveArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const EncodeArgs&, int64_t, int64_t, Program&);
