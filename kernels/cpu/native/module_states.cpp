@@ -6,10 +6,10 @@ namespace gristmill {
 namespace {
 
 // What both scans take: tokens (address, stride), then the state, the result and the sequences.
-template <class Args> struct ScanAddresses {
+struct ScanAddresses {
     Py_ssize_t x, x_stride, dt, dt_stride, b, b_stride, c, c_stride, a, d, state, starts, reads, writes, out;
 
-    void fill(Args& args) const {
+    template <class Args> void fill(Args& args) const {
         args.x = at<const float>(x), args.dt = at<const float>(dt);
         args.b = at<const float>(b), args.c = at<const float>(c);
         args.x_stride = x_stride, args.dt_stride = dt_stride;
@@ -55,7 +55,7 @@ PyObject* ssd_scan(PyObject*, PyObject* args, PyObject* keywords) {
         "context", "program", "n_heads", "head_dim", "n_groups", "d_state", "x", "x_stride", "dt", "dt_stride", "b", "b_stride",
         "c", "c_stride", "a", "d", "dt_bias", "state", "n_seqs", "seq_starts", "state_reads", "state_writes", "out", nullptr};
     PyObject *context, *program;
-    ScanAddresses<SsdArgs> s;
+    ScanAddresses s;
     Py_ssize_t dt_bias;
     SsdArgs a{};
     if (!parse(args, keywords, "OOiiiinnnnnnnnnnnninnnn", names, &context, &program, &a.n_heads, &a.head_dim, &a.n_groups,
@@ -76,7 +76,7 @@ PyObject* selective_scan(PyObject*, PyObject* args, PyObject* keywords) {
         "context", "program", "channels", "d_state", "x", "x_stride", "dt", "dt_stride", "b", "b_stride", "c", "c_stride", "a",
         "d", "state", "n_seqs", "seq_starts", "state_reads", "state_writes", "out", nullptr};
     PyObject *context, *program;
-    ScanAddresses<SelectiveArgs> s;
+    ScanAddresses s;
     SelectiveArgs a{};
     if (!parse(args, keywords, "OOiinnnnnnnnnnninnnn", names, &context, &program, &a.channels, &a.d_state, &s.x, &s.x_stride,
                &s.dt, &s.dt_stride, &s.b, &s.b_stride, &s.c, &s.c_stride, &s.a, &s.d, &s.state, &a.seqs.n, &s.starts, &s.reads,

@@ -36,12 +36,11 @@ struct SsdTile {                    // some tokens of one head
 template <int kDims, int kVectors>
 static inline void ssd_part(const SsdTile& tile, const float* from, float* to, int head_dim, int n, int i, int count) {
     F state[kDims][kVectors];
-    const int64_t at = static_cast<int64_t>(n) * head_dim + i;
+    const bool whole = kVectors > 1 || count == 16;
+    auto load = [&](const float* p) { return whole ? load_f(p) : load_part(p, count); };
+    auto at = [&](int k, int v) { return static_cast<int64_t>(n + k) * head_dim + i + 16 * v; };
     for (int k = 0; k < kDims; ++k)
-        for (int v = 0; v < kVectors; ++v) {
-            const float* p = from + at + k * head_dim + 16 * v;
-            state[k][v] = !from ? set_f(0.0f) : kVectors > 1 || count == 16 ? load_f(p) : load_part(p, count);
-        }
+        for (int v = 0; v < kVectors; ++v) state[k][v] = from ? load(from + at(k, v)) : set_f(0.0f);
     for (int t = 0; t < tile.tokens; ++t) {
         const float *b = tile.b + t * tile.b_stride + n, *c = tile.c + t * tile.c_stride + n;
         const float* input = tile.input + t * tile.width + i;
@@ -59,11 +58,9 @@ static inline void ssd_part(const SsdTile& tile, const float* from, float* to, i
         for (int v = 0; v < kVectors; ++v) store_f(out + 16 * v, y[v]);
     }
     for (int k = 0; k < kDims; ++k)
-        for (int v = 0; v < kVectors; ++v) {
-            float* p = to + at + k * head_dim + 16 * v;
-            if (kVectors > 1 || count == 16) store_f(p, state[k][v]);
-            else store_part(p, state[k][v], count);
-        }
+        for (int v = 0; v < kVectors; ++v)
+            if (whole) store_f(to + at(k, v), state[k][v]);
+            else store_part(to + at(k, v), state[k][v], count);
 }
 
 template <int kDims>
@@ -93,32 +90,41 @@ static inline void ssd_begin(const SsdArgs& a, int64_t first, int head, int toke
     }
 }
 
+// Tokens from `first` on of one head; `room` for inputs and results.
+static inline void ssd_tokens(const SsdArgs& a, int64_t first, int tokens, int head, const StateAt& state, float* room) {
+    const int width = (a.head_dim + 15) / 16 * 16;
+    const int64_t group = head / (a.n_heads / a.n_groups) * static_cast<int64_t>(a.d_state);
+    float decay[kScanTokens], *input = room, *y = room + kScanTokens * width;
+    ssd_begin(a, first, head, tokens, width, decay, input, y);
+    SsdTile tile{a.b + first * a.b_stride + group, a.c + first * a.c_stride + group, decay, input, y, a.b_stride, a.c_stride,
+                 tokens, width};
+    int n = 0;
+    for (; n + kScanDims <= a.d_state; n += kScanDims) ssd_channels<kScanDims>(tile, state.from, state.to, a.head_dim, n);
+    for (; n < a.d_state; ++n) ssd_channels<1>(tile, state.from, state.to, a.head_dim, n);
+    for (int t = 0; t < tokens; ++t) {
+        float* out = a.out + ((first + t) * a.n_heads + head) * a.head_dim;
+        for_row(a.head_dim, [&](int i, int count) { store_part(out + i, load_f(y + t * width + i), count); });
+    }
+}
+
+// Calls fn(first, how many) for the tiles of a sequence's tokens; the state then goes on from where it was written.
+template <class Fn> static inline void for_tiles(const StateRows& seqs, int seq, StateAt& state, Fn fn) {
+    for (int64_t at = seqs.starts[seq], end = seqs.starts[seq + 1]; at < end; at += kScanTokens) {
+        fn(at, static_cast<int>(end - at < kScanTokens ? end - at : kScanTokens));
+        state.from = state.to;
+    }
+}
+
 // Items: heads of sequences.
 static void ssd_scan(const void* args, Scratch scratch, int64_t first, int64_t last) {
     const SsdArgs& a = *static_cast<const SsdArgs*>(args);
-    const int width = (a.head_dim + 15) / 16 * 16;
     const int64_t head_size = static_cast<int64_t>(a.d_state) * a.head_dim;
-    float* input = reinterpret_cast<float*>(scratch.data);
-    float* y = input + kScanTokens * width;
     for (int64_t item = first; item < last; ++item) {
         const int seq = static_cast<int>(item / a.n_heads), head = static_cast<int>(item % a.n_heads);
-        const int64_t group = head / (a.n_heads / a.n_groups) * static_cast<int64_t>(a.d_state);
         StateAt state(a.state, a.seqs, seq, a.n_heads * head_size, head * head_size);
-        for (int64_t at = a.seqs.starts[seq], end = a.seqs.starts[seq + 1]; at < end; at += kScanTokens) {
-            const int tokens = static_cast<int>(end - at < kScanTokens ? end - at : kScanTokens);
-            float decay[kScanTokens];
-            ssd_begin(a, at, head, tokens, width, decay, input, y);
-            SsdTile tile{a.b + at * a.b_stride + group, a.c + at * a.c_stride + group, decay, input, y, a.b_stride, a.c_stride,
-                         tokens, width};
-            int n = 0;
-            for (; n + kScanDims <= a.d_state; n += kScanDims) ssd_channels<kScanDims>(tile, state.from, state.to, a.head_dim, n);
-            for (; n < a.d_state; ++n) ssd_channels<1>(tile, state.from, state.to, a.head_dim, n);
-            state.from = state.to;
-            for (int t = 0; t < tokens; ++t) {
-                float* out = a.out + ((at + t) * a.n_heads + head) * a.head_dim;
-                for_row(a.head_dim, [&](int i, int count) { store_part(out + i, load_f(y + t * width + i), count); });
-            }
-        }
+        for_tiles(a.seqs, seq, state, [&](int64_t at, int tokens) {
+            ssd_tokens(a, at, tokens, head, state, reinterpret_cast<float*>(scratch.data));
+        });
     }
 }
 
@@ -154,6 +160,22 @@ template <int kDims> static inline void selective_part(const SelectiveArgs& a, S
     for (int k = 0; k < kDims; ++k) store_part(to + static_cast<int64_t>(n + k) * a.channels + tile.channel, state[k], tile.count);
 }
 
+static inline void selective_tokens(const SelectiveArgs& a, SelectiveTile& tile, const StateAt& state) {
+    const F d = load_part(a.d + tile.channel, tile.count);
+    for (int t = 0; t < tile.tokens; ++t) {
+        const F dt = softplus(load_part(a.dt + (tile.first + t) * a.dt_stride + tile.channel, tile.count));
+        const F x = load_part(a.x + (tile.first + t) * a.x_stride + tile.channel, tile.count);
+        store_f(tile.dt[t], dt);
+        store_f(tile.input[t], mul(dt, x));
+        store_f(tile.y[t], mul(d, x));
+    }
+    int n = 0;
+    for (; n + kScanDims <= a.d_state; n += kScanDims) selective_part<kScanDims>(a, tile, state.from, state.to, n);
+    for (; n < a.d_state; ++n) selective_part<1>(a, tile, state.from, state.to, n);
+    for (int t = 0; t < tile.tokens; ++t)
+        store_part(a.out + (tile.first + t) * a.channels + tile.channel, load_f(tile.y[t]), tile.count);
+}
+
 // Items: sequences, by vectors of channels.
 static void selective_scan(const void* args, Scratch, int64_t first, int64_t last) {
     const SelectiveArgs& a = *static_cast<const SelectiveArgs*>(args);
@@ -164,24 +186,10 @@ static void selective_scan(const void* args, Scratch, int64_t first, int64_t las
         tile.channel = static_cast<int>(item % n_vectors) * 16;
         tile.count = a.channels - tile.channel < 16 ? a.channels - tile.channel : 16;
         StateAt state(a.state, a.seqs, seq, static_cast<int64_t>(a.d_state) * a.channels, 0);
-        const F d = load_part(a.d + tile.channel, tile.count);
-        for (int64_t at = a.seqs.starts[seq], end = a.seqs.starts[seq + 1]; at < end; at += kScanTokens) {
-            tile.first = at;
-            tile.tokens = static_cast<int>(end - at < kScanTokens ? end - at : kScanTokens);
-            for (int t = 0; t < tile.tokens; ++t) {
-                const F dt = softplus(load_part(a.dt + (at + t) * a.dt_stride + tile.channel, tile.count));
-                const F x = load_part(a.x + (at + t) * a.x_stride + tile.channel, tile.count);
-                store_f(tile.dt[t], dt);
-                store_f(tile.input[t], mul(dt, x));
-                store_f(tile.y[t], mul(d, x));
-            }
-            int n = 0;
-            for (; n + kScanDims <= a.d_state; n += kScanDims) selective_part<kScanDims>(a, tile, state.from, state.to, n);
-            for (; n < a.d_state; ++n) selective_part<1>(a, tile, state.from, state.to, n);
-            state.from = state.to;
-            for (int t = 0; t < tile.tokens; ++t)
-                store_part(a.out + (at + t) * a.channels + tile.channel, load_f(tile.y[t]), tile.count);
-        }
+        for_tiles(a.seqs, seq, state, [&](int64_t at, int tokens) {
+            tile.first = at, tile.tokens = tokens;
+            selective_tokens(a, tile, state);
+        });
     }
 }
 
