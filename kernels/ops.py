@@ -20,7 +20,7 @@ from .layout import TokenLayout
 from .lora import LoraPair, LoraTable
 from .qtensor import QTensor
 from .reference import ReferenceBackend
-from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
+from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing, StateSpace
 
 BACKENDS = ("auto", "cpu", "reference", "reference-bf16")
 log = logging.getLogger(__name__)
@@ -213,6 +213,57 @@ class Ops:
         Not causal, all tokens of a sequence must be in the cache already.
         """
         return self.table.find("attention")(q, k_cache, v_cache, layout, spec)
+
+    # -- states of sequences -----------------------------------------------------------------------------------
+
+    def short_conv(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        state: torch.Tensor,
+        layout: TokenLayout,
+        activation: str = "",
+    ) -> torch.Tensor:
+        """Causal convolution of x (n, channels), each channel for itself -> (n, channels); then ``silu``, or nothing.
+
+        ``weight`` (width, channels), the oldest token's row first, ``bias`` (channels,); ``state`` (n_states,
+        width - 1, channels) holds a sequence's last inputs, oldest first. Width is at most 16.
+        """
+        return self.table.find("short_conv")(x, weight, bias, state, layout, activation)
+
+    def ssd_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        """Mamba 2's state space (arXiv:2405.21060), token by token: x (n, n_heads * head_dim) -> the same shape.
+
+        dt (n, n_heads), b and c (n, n_groups * d_state), each group for heads that follow each other; ``state``
+        (n_states, n_heads, d_state, head_dim).
+        """
+        return self.table.find("ssd_scan")(x, dt, b, c, space, state, layout)
+
+    def selective_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        """Mamba's state space (arXiv:2312.00752), token by token: x and dt (n, channels) -> (n, channels).
+
+        b and c (n, d_state); ``state`` (n_states, d_state, channels).
+        """
+        return self.table.find("selective_scan")(x, dt, b, c, space, state, layout)
 
     # -- experts -----------------------------------------------------------------------------------------------
 

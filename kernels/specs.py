@@ -81,3 +81,16 @@ class Rotation:
     cos: torch.Tensor
     sin: torch.Tensor
     interleaved: bool
+
+
+@dataclass(frozen=True, eq=False)
+class StateSpace:
+    """What a selective state space has besides its inputs: state = state * exp(dt a) + dt x B, y = state C + d x.
+
+    dt is softplus of what comes in plus ``dt_bias``. In ``ssd_scan`` all are (n_heads,); in ``selective_scan`` ``a`` is
+    (d_state, channels), ``d`` (channels,), and there is no bias.
+    """
+
+    a: torch.Tensor
+    d: torch.Tensor
+    dt_bias: torch.Tensor | None = None

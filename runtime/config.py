@@ -205,6 +205,23 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm:
     )
 
 
+def read_recurrent_config(meta: Metadata) -> DecoderConfig:
+    """Of a model that has neither attention nor feed-forward layers: their sizes are 0, whatever the file says."""
+    return DecoderConfig(
+        architecture=meta.architecture,
+        n_layers=meta.count("block_count", high=4096),
+        hidden_size=meta.count("embedding_length"),
+        n_heads=0,
+        n_kv_heads=0,
+        key_dim=0,
+        value_dim=0,
+        ffn_size=0,
+        context_length=meta.count("context_length", high=1 << 31),
+        norm_eps=meta.number(_EPSILONS["rms"], high=1.0),
+        rope=RopeConfig(dim=0, base=1.0, interleaved=False),
+    )
+
+
 def read_encoder_config(meta: Metadata, *, interleaved_rope: bool = False) -> DecoderConfig:
     """As ``read_decoder_config``, for models with layer norms. Raises UnsupportedModel where attention is causal."""
     meta.unsupported("attention.causal")

@@ -60,6 +60,8 @@ class KVCache:
 
         def part(start: int, shape: tuple[int, ...]) -> torch.Tensor:
             n_bytes = math.prod(shape) * kind.dtype.itemsize
+            if not n_bytes:
+                return torch.empty(n_pages, *shape, dtype=kind.dtype, device=device)
             return region[:, start : start + n_bytes].view(kind.dtype).view(n_pages, *shape)
 
         parts = [part(start, shape) for start, shape in zip(starts, shapes, strict=True)]

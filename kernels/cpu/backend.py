@@ -14,6 +14,7 @@ from .context import CpuContext
 from .lora import LoraOperators
 from .operators import CpuOperators
 from .recorder import CpuGraph, Recorder
+from .states import StateOperators
 from .weights import pack
 
 _OPERATORS = (
@@ -41,6 +42,7 @@ _OPERATORS = (
     "top_k",
     "masked",
 )
+_STATES = ("short_conv", "ssd_scan", "selective_scan")
 _LORA = ("lora_pair", "lora", "lora_experts", "lora_embedding")
 
 
@@ -54,7 +56,11 @@ class CpuBackend:
         self.name = f"cpu-{self.context.level}"
         self._memory = Memory()
         self._recorder = Recorder(self.context)
-        sources = ((CpuOperators(self._recorder), _OPERATORS), (LoraOperators(self._recorder), _LORA))
+        sources = (
+            (CpuOperators(self._recorder), _OPERATORS),
+            (StateOperators(self._recorder), _STATES),
+            (LoraOperators(self._recorder), _LORA),
+        )
         self.kernels: Mapping[KernelKey, Callable[..., Any]] = {
             (name, ANY): getattr(operators, name) for operators, names in sources for name in names
         }

@@ -14,7 +14,7 @@ import torch
 
 from ..dispatch import ANY, KernelKey, Weight
 from ..qtensor import QTensor
-from . import attention, linear, lora, moe, pointwise, rope
+from . import attention, linear, lora, moe, pointwise, rope, states
 
 _DENSE = {torch.float32: "dense-f32", torch.bfloat16: "dense-bf16"}
 
@@ -58,6 +58,9 @@ class ReferenceBackend:
             ("rope_angles", ANY): rope.rope_angles,
             ("rope_store", ANY): attention.rope_store,
             ("attention", ANY): attention.attention,
+            ("short_conv", ANY): states.short_conv,
+            ("ssd_scan", ANY): states.ssd_scan,
+            ("selective_scan", ANY): states.selective_scan,
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,
             ("top_k", ANY): pointwise.top_k,

@@ -1,16 +1,30 @@
 """The parts that models are made of. A model file puts them together; it adds no arithmetic of its own."""
 
 from .attention import Attention
-from .block import AddedNormBlock, EarlyRoutedBlock, ParallelBlock, PostNormBlock, PreNormBlock, SandwichBlock
+from .block import (
+    AddedNormBlock,
+    EarlyRoutedBlock,
+    MixerBlock,
+    MlpBlock,
+    ParallelBlock,
+    PostNormBlock,
+    PreNormBlock,
+    SandwichBlock,
+    SideBySide,
+)
 from .decoder import Decoder, Step
 from .encoder import Encoder
+from .gated_conv import GatedConv
 from .latent import LatentAttention, LatentConfig, read_latent_config
 from .linear import Linear
+from .mamba import Mamba
+from .mamba2 import Mamba2
 from .mlp import FusedGatedMlp, GatedMlp, PlainMlp, Sum
 from .moe import Experts, MoeMlp
 from .norm import LayerNorm, RmsNorm, stream_norm
 from .pooling import Pooling, PoolingType
 from .rope import NoRope, Rope, alibi_slopes, longrope_factors, read_rope, temperatures
+from .short_conv import ShortConv
 
 __all__ = [
     "AddedNormBlock",
@@ -20,11 +34,16 @@ __all__ = [
     "Encoder",
     "Experts",
     "FusedGatedMlp",
+    "GatedConv",
     "GatedMlp",
     "LatentAttention",
     "LatentConfig",
     "LayerNorm",
     "Linear",
+    "Mamba",
+    "Mamba2",
+    "MixerBlock",
+    "MlpBlock",
     "MoeMlp",
     "NoRope",
     "ParallelBlock",
@@ -36,6 +55,8 @@ __all__ = [
     "RmsNorm",
     "Rope",
     "SandwichBlock",
+    "ShortConv",
+    "SideBySide",
     "Step",
     "Sum",
     "alibi_slopes",

@@ -163,3 +163,43 @@ class PostNormBlock(_MixerBlock):
     def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
         x = self.mixer_norm(self.mixer(x, step, None, residual=x))
         return self.mlp_norm(self.mlp(x, None, residual=x))
+
+
+class MixerBlock(_MixerBlock):
+    """A layer without a feed-forward part: x + mixer(norm(x))."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, mixer: Mixer):
+        self.mixer, self.norm = mixer, stream_norm(weights, f"blk.{layer}.attn_norm", config)
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        lead, norm = self.norm.lead(x)
+        return self.mixer(lead, step, norm, residual=x)
+
+
+class MlpBlock:
+    """A layer that is feed-forward only: x + mlp(norm(x)). Its norm is named as a mixer's."""
+
+    kept = Kept()
+
+    def __init__(self, weights: Weights, config: DecoderConfig, layer: int, mlp: Mlp):
+        self.mlp, self.norm = mlp, stream_norm(weights, f"blk.{layer}.attn_norm", config)
+
+    def __call__(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        return self.mlp(*self.norm.lead(x), residual=x)
+
+
+class SideBySide:
+    """Two mixers in the place of one: both read the same, both add to the stream.
+
+    Only one of them may keep keys and values, and only one states.
+    """
+
+    def __init__(self, first: Mixer, second: Mixer):
+        self.mixers = first, second
+        self.kept = Kept(first.kept.kv or second.kept.kv, first.kept.states or second.kept.states)
+
+    def __call__(
+        self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        first, second = self.mixers
+        return second(x, step, norm, residual=first(x, step, norm, residual=residual))

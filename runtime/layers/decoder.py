@@ -48,7 +48,7 @@ class Step:
 class Decoder:
     """A whole model. ``embedding_scale`` multiplies the embeddings, ``logit_scale`` the logits, and ``final_softcap``
     (0: none) bends them. ``positions``: ``position_embd`` is added; ``embedding_norm``: ``token_embd_norm`` is applied.
-    Without ``output_bias``, one in the file is not used.
+    Without ``output_bias``, one in the file is not used. ``norm_name``: the last norm's.
 
     Where it is not ``causal``, tokens see those after them, and it makes embeddings only. The output head is
     ``output.weight``, or the embedding itself where the file has none.
@@ -66,6 +66,7 @@ class Decoder:
         positions: bool = False,
         embedding_norm: bool = False,
         output_bias: bool = True,
+        norm_name: str = "output_norm",
         causal: bool = True,
     ):
         self.causal, self.logit_scale = causal, logit_scale
@@ -76,7 +77,7 @@ class Decoder:
         hidden = config.hidden_size
         self.positions = weights.matrix("position_embd.weight", config.context_length, hidden) if positions else None
         self.embedding_norm = stream_norm(weights, "token_embd_norm", config) if embedding_norm else None
-        self.norm = stream_norm(weights, "output_norm", config)
+        self.norm = stream_norm(weights, norm_name, config)
         head = "output" if "output.weight" in weights else "token_embd"
         own = head == "output"  # an adapter of the embedding is for looking up, not for a head that is the same
         self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias, adapted=own, of_outputs=True)

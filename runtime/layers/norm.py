@@ -13,11 +13,11 @@ Lead = tuple[torch.Tensor, specs.Norm | None]
 
 
 class RmsNorm:
-    """``name``.weight (dim,), over the last dimension of the input."""
+    """``name``.weight (dim,), in some files only ``name``, over the last dimension of the input."""
 
     def __init__(self, weights: Weights, name: str, dim: int, eps: float):
         self.ops = weights.ops
-        self.norm = specs.Norm(weights.vector(f"{name}.weight", dim), eps)
+        self.norm = specs.Norm(weights.vector(name if name in weights else f"{name}.weight", dim), eps)
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x (n, dim), normalised, plus ``residual``."""

@@ -206,6 +206,54 @@ struct CombineArgs {
     int32_t n_used, cols;
 };
 
+struct StateRows {              // of each of the n sequences
+    const int32_t* starts;      // (n + 1,) its first token
+    const int32_t* reads;       // (n,) the row of the states that it goes on from; below 0: from zeros
+    const int32_t* writes;      // (n,) the row that its state goes to
+    int32_t n;
+};
+
+constexpr int kMaxConvWidth = 16;
+
+// out_t = bias + sum over j of weight_j x_(t - width + 1 + j), channel by channel. A state is the last inputs.
+struct ShortConvArgs {
+    const float* x;             // (n, channels)
+    const float* weight;        // (width, channels)
+    const float* bias;          // (channels,) or null
+    float* state;               // (n_states, width - 1, channels)
+    float* out;                 // (n, channels)
+    int64_t x_stride;
+    StateRows seqs;
+    int32_t n, channels, width, silu;
+    int32_t one_token;          // each sequence has one token
+};
+
+// state = state * exp(dt a) + dt x B, y = state C + d x, with dt = softplus(dt + bias): see kernels/scan.h.
+struct SsdArgs {                // Mamba 2
+    const float* x;             // (n, n_heads, head_dim) with a stride between tokens
+    const float* dt;            // (n, n_heads)
+    const float *b, *c;         // (n, n_groups, d_state)
+    const float *a, *d, *dt_bias;   // (n_heads,); dt_bias may be null
+    float* state;               // (n_states, n_heads, d_state, head_dim)
+    float* out;                 // (n, n_heads, head_dim)
+    int64_t x_stride, dt_stride, b_stride, c_stride;
+    StateRows seqs;
+    int32_t n_heads, head_dim, n_groups, d_state;
+};
+
+struct SelectiveArgs {          // Mamba
+    const float* x;             // (n, channels)
+    const float* dt;            // (n, channels), without a bias
+    const float *b, *c;         // (n, d_state)
+    const float* a;             // (d_state, channels)
+    const float* d;             // (channels,)
+    float* state;               // (n_states, d_state, channels)
+    float* out;                 // (n, channels)
+    int64_t x_stride, dt_stride, b_stride, c_stride;
+    StateRows seqs;
+    int32_t channels, d_state;
+};
+
 struct TopKArgs {               // the k highest of x (n,), highest first, and where they are; 0 < k <= n
     const float* x;
     const uint32_t* bits;       // what is not set counts as minus infinity; null: all is set

@@ -15,6 +15,7 @@ constexpr int32_t kOwnRows = 2;             // up to so many rows, each thread p
 constexpr int64_t kBlockBytes = 384 << 10;  // of prepared rows that stay in the second cache
 constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
 constexpr int32_t kGroupHeads = 32;         // heads that one thread serves at once
+constexpr int32_t kConvChannels = 512;              // as in kernels/short_conv.h
 constexpr int32_t kLoraGroup = 4, kLoraOutputs = 64, kRankSplits = 8;   // as in kernels/lora.h
 
 template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, int64_t grain, size_t scratch = 0,
@@ -98,6 +99,17 @@ void emit_attention(Context& c, AttentionArgs a, int64_t n, Program& out) {
     if (a.n_splits > 1) out.push_back(phase(c.level.attention_merge, a, n_heads, 1));
 }
 
+void emit_short_conv(Context& c, ShortConvArgs a, Program& out) {
+    a.one_token = a.n == a.seqs.n;
+    const int64_t n_blocks = (a.channels + kConvChannels - 1) / kConvChannels;
+    emit_items(c, c.level.short_conv, a, a.n * n_blocks, 1, out);
+    if (!a.one_token) emit_items(c, c.level.short_conv_state, a, a.seqs.n * n_blocks, 1, out);
+}
+
+void emit_ssd_scan(Context& c, const SsdArgs& a, Program& out) {
+    out.push_back(phase(c.level.ssd_scan, a, static_cast<int64_t>(a.seqs.n) * a.n_heads, 1, c.level.ssd_scratch(a)));
+}
+
 void emit_pack(Context& c, PackArgs a, Program& out) {
     a.signed_offset = c.level.signed_offset;
     out.push_back(phase(pack_panels, a, panels(a.rows), 8));
@@ -117,6 +129,8 @@ template void emit_items(Context&, RunFn, const AnglesArgs&, int64_t, int64_t, P
 template void emit_items(Context&, RunFn, const RopeStoreArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const RouteArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const CombineArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const ShortConvArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const SelectiveArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const EncodeArgs&, int64_t, int64_t, Program&);

@@ -17,11 +17,13 @@ struct Level {
     size_t (*expert_scratch)(const ExpertArgs&);
     size_t (*embedding_scratch)(const EmbeddingArgs&);
     size_t (*attention_scratch)(const AttentionArgs&);
+    size_t (*ssd_scratch)(const SsdArgs&);
     CountFn split_count, expert_count;              // items of attention with one_token, and of expert
     BeginFn linear_begin;
     RunFn linear_prepare, linear;
     RunFn expert_order, expert_prepare, expert;
     RunFn lora_inner, lora_outer;
+    RunFn short_conv, short_conv_state, ssd_scan, selective_scan;
     RunFn embedding, norm, layer_norm, point, gather, concat, angles, rope_store, attention, attention_merge, route, combine,
         top_k, masked, encode;
 };

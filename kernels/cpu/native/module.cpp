@@ -2,14 +2,11 @@
 //
 // Every operator takes a context, a program or None, and keywords. With None it runs at once, with a program it is
 // appended. Python's interpreter lock is released while kernels run.
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "binding.h"
 
 #include <cstring>
-#include <string>
 
 #include "cpu_features.h"
-#include "emit.h"
 #include "layouts.h"
 #include "tables.h"
 
@@ -18,49 +15,6 @@ namespace gristmill {
 uint32_t* tables[kNumTables];
 
 namespace {
-
-using ProgramRef = std::shared_ptr<Program>;
-
-constexpr const char* kContextName = "gristmill.cpu.context";
-constexpr const char* kProgramName = "gristmill.cpu.program";
-
-template <class T> void destroy(PyObject* capsule) {
-    delete static_cast<T*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
-}
-
-Context* context_of(PyObject* object) { return static_cast<Context*>(PyCapsule_GetPointer(object, kContextName)); }
-
-PyObject* run_program(Context& context, ProgramRef program) {
-    Py_BEGIN_ALLOW_THREADS
-    context.pool.run(std::move(program));
-    Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
-}
-
-// Calls emit(context, phases) and runs the phases, or appends them to the program.
-template <class Emit> PyObject* finish(PyObject* context_object, PyObject* program_object, Emit emit) {
-    Context* context = context_of(context_object);
-    if (!context) return nullptr;
-    if (program_object == Py_None) {
-        auto program = std::make_shared<Program>();
-        emit(*context, *program);
-        return run_program(*context, std::move(program));
-    }
-    auto* program = static_cast<ProgramRef*>(PyCapsule_GetPointer(program_object, kProgramName));
-    if (!program) return nullptr;
-    emit(*context, **program);
-    Py_RETURN_NONE;
-}
-
-template <class T> T* at(Py_ssize_t address) { return reinterpret_cast<T*>(address); }
-
-bool parse(PyObject* args, PyObject* keywords, const char* format, const char* const* names, ...) {
-    va_list targets;
-    va_start(targets, names);
-    int ok = PyArg_VaParseTupleAndKeywords(args, keywords, format, const_cast<char**>(names), targets);
-    va_end(targets);
-    return ok != 0;
-}
 
 // -- contexts and programs --
 
@@ -500,9 +454,6 @@ PyObject* masked(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.masked, a, 1, 1, out); });
 }
 
-#define GM_OPERATOR(name) \
-    {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_VARARGS | METH_KEYWORDS, nullptr}
-
 PyMethodDef methods[] = {
     {"levels", levels, METH_NOARGS, "Names of the levels that this processor runs, the best first."},
     {"open_context", open_context, METH_VARARGS, "open_context(level, n_threads) -> context"},
@@ -515,6 +466,7 @@ PyMethodDef methods[] = {
     GM_OPERATOR(norm),
     GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(concat), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
     GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
+    GM_OPERATOR(short_conv), GM_OPERATOR(ssd_scan), GM_OPERATOR(selective_scan),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -28,6 +28,9 @@ NAMES = [
     "deepseek-moe",
     "llama4-moe",
     "smallthinker-moe",
+    "mamba-dense",
+    "mamba2-dense",
+    "lfm2-dense",
 ]
 
 

@@ -19,6 +19,8 @@
 #include "attention.h"
 #include "rope.h"
 #include "pointwise.h"
+#include "short_conv.h"
+#include "scan.h"
 #include "top_k.h"
 #include "masked.h"
 #include "encode_search.h"
@@ -52,10 +54,12 @@ extern const Level GM_JOIN(level_, GM_LEVEL) = {
     GM_TEXT(GM_LEVEL), GM_LEVEL::kBigTile, GM_LEVEL::kSignedOffset,
     GM_LEVEL::padded_rows, GM_LEVEL::tiles, GM_LEVEL::acts_bytes, GM_LEVEL::state_bytes,
     GM_LEVEL::linear_scratch, GM_LEVEL::expert_scratch, GM_LEVEL::embedding_scratch, GM_LEVEL::attention_scratch,
+    GM_LEVEL::ssd_scratch,
     GM_LEVEL::split_count, GM_LEVEL::expert_count,
     GM_LEVEL::linear_begin, GM_LEVEL::linear_prepare, GM_LEVEL::linear,
     GM_LEVEL::expert_order, GM_LEVEL::expert_prepare, GM_LEVEL::expert,
     GM_LEVEL::lora_inner, GM_LEVEL::lora_outer,
+    GM_LEVEL::short_conv, GM_LEVEL::short_conv_state, GM_LEVEL::ssd_scan, GM_LEVEL::selective_scan,
     GM_LEVEL::embedding, GM_LEVEL::norm, GM_LEVEL::layer_norm, GM_LEVEL::point, GM_LEVEL::gather_rows, GM_LEVEL::concat,
     GM_LEVEL::angles,
     GM_LEVEL::rope_store, GM_LEVEL::attention, GM_LEVEL::attention_merge, GM_LEVEL::route, GM_LEVEL::combine,

@@ -31,6 +31,14 @@ static inline F sigmoid(F x) { return div(set_f(1.0f), add(set_f(1.0f), exp_f(su
 
 static inline F silu(F x) { return div(x, add(set_f(1.0f), exp_f(sub(set_f(0.0f), x)))); }
 
+// ln(1 + e^x). Of u = e^-|x|, ln(1 + u) is 2 artanh(u / (2 + u)), whose argument is at most 1/3: seven terms.
+static inline F softplus(F x) {
+    F u = exp_f(sub(set_f(0.0f), abs(x))), s = div(u, add(u, set_f(2.0f))), square = mul(s, s);
+    F p = set_f(1.0f / 13);
+    for (int n = 11; n > 0; n -= 2) p = fma(p, square, set_f(1.0f / static_cast<float>(n)));
+    return fma(add(s, s), p, max(set_f(0.0f), x));
+}
+
 static inline F oai_swiglu(F x, F y) {      // gpt-oss: both bounded by 7, the gate steeper, one added to the other side
     F gate = min(x, set_f(7.0f)), up = max(min(y, set_f(7.0f)), set_f(-7.0f));
     return mul(mul(gate, sigmoid(mul(gate, set_f(1.702f)))), add(up, set_f(1.0f)));

@@ -1,0 +1,134 @@
+"""Operators that keep states of sequences, as calls of the native module."""
+
+from __future__ import annotations
+
+import torch
+
+from ..layout import TokenLayout
+from ..specs import StateSpace
+from .recorder import Recorder
+
+SHORT_CONV_ACTIVATIONS = ("", "silu")
+
+
+class StateOperators:
+    """See ``kernels.ops.Ops``. Rows of activations must be contiguous and may be apart."""
+
+    def __init__(self, recorder: Recorder):
+        self.recorder = recorder
+        self.native, self._handle = recorder.context.native, recorder.context.handle
+
+    def short_conv(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        state: torch.Tensor,
+        layout: TokenLayout,
+        activation: str = "",
+    ) -> torch.Tensor:
+        (n, channels), at = x.shape, self.recorder.address
+        out = self.recorder.empty(n, channels)
+        self.native.short_conv(
+            self._handle,
+            self.recorder.program,
+            n=n,
+            channels=channels,
+            width=weight.shape[0],
+            x=at(x),
+            x_stride=x.stride(0),
+            weight=at(_contiguous(weight)),
+            bias=at(bias),
+            state=at(_contiguous(state)),
+            silu=SHORT_CONV_ACTIVATIONS.index(activation),
+            out=at(out),
+            **self._sequences(layout),
+        )
+        return out
+
+    def ssd_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        _, n_heads, d_state, head_dim = state.shape
+        out, at = self.recorder.empty(x.shape[0], n_heads * head_dim), self.recorder.address
+        self.native.ssd_scan(
+            self._handle,
+            self.recorder.program,
+            n_heads=n_heads,
+            head_dim=head_dim,
+            n_groups=b.shape[1] // d_state,
+            d_state=d_state,
+            dt_bias=at(space.dt_bias),
+            out=at(out),
+            **self._scanned(x, dt, b, c, space, state),
+            **self._sequences(layout),
+        )
+        return out
+
+    def selective_scan(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+        layout: TokenLayout,
+    ) -> torch.Tensor:
+        _, d_state, channels = state.shape
+        out, at = self.recorder.empty(x.shape[0], channels), self.recorder.address
+        self.native.selective_scan(
+            self._handle,
+            self.recorder.program,
+            channels=channels,
+            d_state=d_state,
+            out=at(out),
+            **self._scanned(x, dt, b, c, space, state),
+            **self._sequences(layout),
+        )
+        return out
+
+    def _scanned(
+        self,
+        x: torch.Tensor,
+        dt: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        space: StateSpace,
+        state: torch.Tensor,
+    ) -> dict[str, int]:
+        at = self.recorder.address
+        return {
+            "x": at(x),
+            "x_stride": x.stride(0),
+            "dt": at(dt),
+            "dt_stride": dt.stride(0),
+            "b": at(b),
+            "b_stride": b.stride(0),
+            "c": at(c),
+            "c_stride": c.stride(0),
+            "a": at(_contiguous(space.a)),
+            "d": at(space.d),
+            "state": at(_contiguous(state)),
+        }
+
+    def _sequences(self, layout: TokenLayout) -> dict[str, int]:
+        at = self.recorder.address
+        return {
+            "n_seqs": layout.state_reads.shape[0],
+            "seq_starts": at(layout.seq_starts),
+            "state_reads": at(layout.state_reads),
+            "state_writes": at(layout.state_writes),
+        }
+
+
+def _contiguous(x: torch.Tensor) -> torch.Tensor:
+    assert x.is_contiguous(), "a copy could not be recorded"
+    return x
