@@ -34,6 +34,7 @@ int main() {
         std::printf("%s\n", level->name);
         std::fflush(stdout);
         test_rows(context, portable, report);
+        test_heads(context, portable, report);
         test_attention(context, portable, report);
         test_products(context, portable, report);
         test_combinations(context, portable, report);
