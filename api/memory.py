@@ -71,7 +71,9 @@ def cache_elements(header: GgufHeader) -> int:
 
     n_heads, heads_kv = count("attention.head_count"), metadata.get(f"{architecture}.attention.head_count_kv")
     head_dim = count("embedding_length") // n_heads if n_heads else 0
-    width = (count("attention.key_length") or head_dim) + (count("attention.value_length") or head_dim)
+    width = count("attention.key_length") or head_dim
+    if not count("attention.key_length_mla"):  # else latent attention, whose keys hold the values
+        width += count("attention.value_length") or head_dim
     if isinstance(heads_kv, Sequence) and not isinstance(heads_kv, str | bytes):
         return width * sum(n for n in heads_kv if isinstance(n, int) and n > 0)
     n_kv = heads_kv if isinstance(heads_kv, int) and heads_kv > 0 else n_heads

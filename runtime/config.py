@@ -19,6 +19,7 @@ MAX_COUNT = 1 << 24
 MAX_EXPERTS = 1024
 # llama-hparams.h, enum llama_expert_gating_func_type; 0 leaves it open
 GATINGS = {0: "softmax", 1: "softmax", 2: "sigmoid", 3: "softmax-of-chosen"}
+_GUESSING = "nextn_predict_layers"
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
@@ -52,6 +53,7 @@ class Metadata:
         value = self.get(key)
         if isinstance(value, str) or not isinstance(value, Sequence):
             return (self.count(key, low=0),) * n_layers
+        value = self._of_layers(value, n_layers)
         if len(value) != n_layers or not all(type(n) is int and 0 <= n <= MAX_COUNT for n in value):
             raise self.refuse(key, f"expected a list of {n_layers} integers, got {cut(list(value))}")
         return tuple(value)
@@ -88,11 +90,17 @@ class Metadata:
         value = self.get(key)
         if value is None:
             return None
+        if not isinstance(value, str) and isinstance(value, Sequence):
+            value = self._of_layers(value, n)
         if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != n:
             raise self.refuse(key, f"expected a list of {n} booleans, got {cut(value)}")
         if not all(item in (0, 1) for item in value):
             raise self.refuse(key, f"expected booleans, got {cut(list(value))}")
         return tuple(bool(item) for item in value)
+
+    def _of_layers(self, values: Sequence[Any], n: int) -> Sequence[Any]:
+        """Lists may count the layers that guess ahead, too."""
+        return values[:n] if len(values) == n + self.count(_GUESSING, 0, low=0) else values
 
     def unsupported(self, *keys: str) -> None:
         """Raises UnsupportedModel where one of ``keys`` asks for something: a value other than 0 or false."""
@@ -158,6 +166,7 @@ class DecoderConfig:
     norm_eps: float
     rope: RopeConfig
     moe: MoeConfig | None = None
+    n_guessing: int = 0  # layers behind the others that guess a token ahead (arXiv:2412.19437, 2.2), not used
     norm: str = "rms"  # "rms-bias", "layer", or "plain": layer norms without tensors
 
     @property
@@ -188,9 +197,12 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm:
     if meta.get("attention.key_length") is None and hidden % n_heads:
         raise meta.refuse("attention.head_count", f"{n_heads} does not divide the width {hidden}")
     key_dim = meta.count("attention.key_length", hidden // n_heads)
+    n_layers = meta.count("block_count", high=4096)
+    n_guessing = meta.count(_GUESSING, 0, low=0, high=n_layers - 1)
     return DecoderConfig(
         architecture=meta.architecture,
-        n_layers=meta.count("block_count", high=4096),
+        n_layers=n_layers - n_guessing,
+        n_guessing=n_guessing,
         hidden_size=hidden,
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,

@@ -71,6 +71,13 @@ class Weights:
         """Tensors that this model may hold and that its forward pass does not need."""
         self._read.update(names)
 
+    def ignore_layers(self, first: int) -> None:
+        """Tensors of layers from ``first`` on."""
+        for name in self._checkpoint.tensors:
+            layer = name.removeprefix("blk.").partition(".")[0]
+            if name.startswith("blk.") and layer.isdecimal() and int(layer) >= first:
+                self._read.add(name)
+
     def finish(self) -> None:
         """Raises UnsupportedModel when the checkpoint holds tensors that nothing has read."""
         left = [n for n in self._checkpoint.tensors if n not in self._read and not n.endswith(UNUSED_SUFFIXES)]

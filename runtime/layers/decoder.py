@@ -81,6 +81,8 @@ class Decoder:
         head = "output" if "output.weight" in weights else "token_embd"
         own = head == "output"  # an adapter of the embedding is for looking up, not for a head that is the same
         self.output = Linear(weights, head, self.n_vocab, hidden, biased=output_bias, adapted=own, of_outputs=True)
+        if config.n_guessing:
+            weights.ignore_layers(config.n_layers)
         self.embedding_additions = weights.adapters.additions("token_embd.weight", (self.n_vocab, hidden))
 
     @property

@@ -4,12 +4,14 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from support.golden import unpacked
 
 from gristmill.api.memory import (
     KV_BYTES,
     PROCESS_BYTES,
     WEIGHT_FACTOR,
     available_bytes,
+    cache_elements,
     demand,
     draft_bytes,
     state_elements,
@@ -18,6 +20,8 @@ from gristmill.api.memory import (
 from gristmill.api.store.facts import FactsCache
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.runtime import open_model
+from gristmill.runtime.checkpoint.gguf import GgufCheckpoint
+from gristmill.runtime.kv_cache import bytes_per_token
 
 GIB = 1 << 30
 
@@ -128,6 +132,15 @@ class Header:
 )
 def test_the_states_of_recurrent_layers_are_told_from_the_header(header, elements):
     assert state_elements(header) == elements
+
+
+@pytest.mark.parametrize("name", ["deepseek2-moe", "mistral4-moe", "minicpm3-dense", "gemma3-dense"])
+def test_what_a_header_tells_of_the_cache_is_what_the_layers_keep(name):
+    path = unpacked(f"archs/{name}.gguf.xz")
+    kept = open_model(path, backend="reference").decoder.kept
+    n_bytes = bytes_per_token(kept, "f32")
+    with GgufCheckpoint(path) as checkpoint:
+        assert 4 * cache_elements(checkpoint) == n_bytes
 
 
 def test_states_count_for_each_place_and_snapshots_are_bounded():

@@ -29,11 +29,11 @@ Floats attend(Context& c, const Shape& s, Data data) {
     for (int i = 0; i < n; ++i) slots.push_back(static_cast<int64_t>(pages[i / 16]) * 16 + i % 16);
     Bytes k_cache(n_pages * s.n_kv_heads * head_bytes(s.type, s.dim), 255), v_cache(k_cache.size(), 255);
     RopeStoreArgs r{};
-    r.q = q.data(), r.k = k.data(), r.v = v.data(), r.q_stride = q_row, r.k_stride = r.v_stride = k_row;
+    r.q = q.data(), r.k = k.data(), r.v = v.data(), r.q_stride = q_row, r.k_stride = r.v_stride = k_row, r.v_head = s.dim;
     r.cos = cos.data(), r.sin = sin.data(), r.q_norm = r.k_norm = norm.data(), r.slots = slots.data();
     r.k_cache = k_cache.data(), r.v_cache = v_cache.data(), r.q_out = turned.data(), r.eps = 1e-6f;
     r.n_heads = s.n_heads, r.n_kv_heads = s.n_kv_heads, r.k_dim = r.v_dim = s.dim, r.half = s.dim / 2;
-    r.interleaved = s.context % 2, r.kv_type = s.type;
+    r.interleaved = s.context % 2, r.norm_last = s.context % 3 == 0, r.kv_type = s.type;
     r.k_page = r.v_page = s.n_kv_heads * head_bytes(s.type, s.dim);
     Program program;
     emit_items(c, c.level.rope_store, r, static_cast<int64_t>(n) * s.n_kv_heads, 1, program);

@@ -58,5 +58,6 @@ void test_combinations(Context& level, Context& portable, Report&);
 void test_attention(Context& level, Context& portable, Report&);
 void test_rows(Context& level, Context& portable, Report&);
 void test_states(Context& level, Context& portable, Report&);
+void test_heads(Context& level, Context& portable, Report&);
 
 }  // namespace gristmill

@@ -239,6 +239,7 @@ struct Batch {
     KvType type;
     int k_dim, v_dim, n_heads, n_kv_heads, window;
     std::vector<int> contexts;
+    bool shared = false;            // the values are the last v_dim elements of the keys
 };
 
 int64_t head_bytes(KvType type, int dim) {
@@ -271,19 +272,20 @@ struct Pages {                      // of the sequences, shuffled; -1 where a se
 Floats attend(Context& c, const Batch& b, const std::vector<int>& news, Floats* everything) {
     Data data;
     Pages pages(data, b.contexts);
+    const int stored = b.shared ? 0 : b.v_dim;
     const int n = static_cast<int>(pages.slots.size()), n_seqs = static_cast<int>(news.size()), half = b.k_dim / 4;
-    const int q_cols = b.n_heads * b.k_dim, k_cols = b.n_kv_heads * b.k_dim, v_cols = b.n_kv_heads * b.v_dim;
+    const int q_cols = b.n_heads * b.k_dim, k_cols = b.n_kv_heads * b.k_dim, v_cols = b.n_kv_heads * stored;
     const int row = q_cols + k_cols + v_cols, out_cols = b.n_heads * b.v_dim;
     Floats qkv = data.floats(n * row), cos = data.floats(n * half), sin = data.floats(n * half);
     Floats turned(n * q_cols), q;
-    const int64_t k_bytes = b.n_kv_heads * head_bytes(b.type, b.k_dim), v_bytes = b.n_kv_heads * head_bytes(b.type, b.v_dim);
+    const int64_t k_bytes = b.n_kv_heads * head_bytes(b.type, b.k_dim), v_bytes = b.n_kv_heads * head_bytes(b.type, stored);
     const int64_t page_bytes = k_bytes + v_bytes + 64;      // keys, values, and a gap as of another layer
     Bytes cache(pages.n * page_bytes, 255);                 // NaN where nothing was stored
     RopeStoreArgs r{};
-    r.q = qkv.data(), r.k = r.q + q_cols, r.v = r.k + k_cols, r.q_stride = r.k_stride = r.v_stride = row;
+    r.q = qkv.data(), r.k = r.q + q_cols, r.v = r.k + k_cols, r.q_stride = r.k_stride = r.v_stride = row, r.v_head = stored;
     r.cos = cos.data(), r.sin = sin.data(), r.slots = pages.slots.data(), r.q_out = turned.data();
     r.k_cache = cache.data(), r.v_cache = r.k_cache + k_bytes, r.k_page = r.v_page = page_bytes, r.n_heads = b.n_heads, r.n_kv_heads = b.n_kv_heads;
-    r.k_dim = b.k_dim, r.v_dim = b.v_dim, r.half = half, r.interleaved = b.window > 0, r.kv_type = b.type;
+    r.k_dim = b.k_dim, r.v_dim = stored, r.half = half, r.interleaved = b.window > 0, r.kv_type = b.type;
     run_emitted(c, [&](Program& program) {
         emit_items(c, c.level.rope_store, r, static_cast<int64_t>(n) * b.n_kv_heads, 1, program);
     });
@@ -299,7 +301,7 @@ Floats attend(Context& c, const Batch& b, const std::vector<int>& news, Floats* 
     a.k_page = a.v_page = page_bytes;
     a.page_table = pages.table.data(), a.context_lens = b.contexts.data(), a.out = everything->data(), a.scale = 0.2f;
     a.softcap = b.window == 33 ? 5.0f : 0.0f, a.n_seqs = n_seqs, a.max_pages = pages.max_pages, a.n_heads = b.n_heads;
-    a.n_kv_heads = b.n_kv_heads, a.k_dim = b.k_dim, a.v_dim = b.v_dim, a.window = b.window, a.kv_type = b.type;
+    a.n_kv_heads = b.n_kv_heads, a.k_dim = b.k_dim, a.v_dim = b.v_dim, a.window = b.window, a.kv_type = b.type, a.shared = b.shared;
     run_emitted(c, [&](Program& program) { emit_attention(c, a, starts.back(), program); });
     for (int page = 0; page < pages.n; ++page)
         for (int64_t i = k_bytes + v_bytes; i < page_bytes; ++i)
@@ -332,6 +334,8 @@ void test_sequences(Context& level, Context& portable, Report& report) {
             check_batch(level, portable, {type, 64, 32, 6, 2, window, contexts}, report);
             check_batch(level, portable, {type, 32, 96, 5, 1, window, contexts}, report);
             if (type < kQ8) check_batch(level, portable, {type, 24, 40, 3, 3, window, contexts}, report);
+            check_batch(level, portable, {type, 96, 57, 6, 2, window, contexts, true}, report);
+            if (!window) check_batch(level, portable, {type, 64, 32, 66, 1, 0, contexts, true}, report);     // in parts
         }
 }
 

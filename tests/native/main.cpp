@@ -35,6 +35,7 @@ int main() {
         std::fflush(stdout);
         test_rows(context, portable, report);
         test_states(context, portable, report);
+        test_heads(context, portable, report);
         test_attention(context, portable, report);
         test_products(context, portable, report);
         test_combinations(context, portable, report);

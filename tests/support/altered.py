@@ -38,5 +38,5 @@ class NoOps:
 
 
 def build(checkpoint):
-    """Builds the model of ``checkpoint``, which computes nothing. Raises UnsupportedModel."""
-    build_model(Metadata(checkpoint.metadata), Weights(checkpoint, NoOps()), 64)
+    """The model of ``checkpoint``, which computes nothing. Raises UnsupportedModel."""
+    return build_model(Metadata(checkpoint.metadata), Weights(checkpoint, NoOps()), 64)[0]

@@ -49,6 +49,12 @@ def test_a_whole_file_is_not_refused(checkpoint):
     build(checkpoint)
 
 
+def test_layers_that_guess_a_token_ahead_are_left_out(checkpoint):
+    key = f"{architecture_of(checkpoint)}.nextn_predict_layers"
+    network = build(Altered(checkpoint, metadata={key: 1}))
+    assert len(network.blocks) == len(build(checkpoint).blocks) - 1
+
+
 def test_a_missing_tensor_is_named(checkpoint):
     for name in tried(checkpoint):
         with pytest.raises(UnsupportedModel) as caught:
