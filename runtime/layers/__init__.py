@@ -12,8 +12,10 @@ from .block import (
     SandwichBlock,
     SideBySide,
 )
-from .decoder import Decoder, Step
+from .decoder import Decoder, Step, without_guessing_layers
+from .delta import GatedDeltaNet, read_delta_config, read_recurrent_layers
 from .encoder import Encoder
+from .gated_attention import GatedAttention
 from .gated_conv import GatedConv
 from .latent import LatentAttention, LatentConfig, read_latent_config
 from .linear import Linear
@@ -34,7 +36,9 @@ __all__ = [
     "Encoder",
     "Experts",
     "FusedGatedMlp",
+    "GatedAttention",
     "GatedConv",
+    "GatedDeltaNet",
     "GatedMlp",
     "LatentAttention",
     "LatentConfig",
@@ -62,7 +66,10 @@ __all__ = [
     "alibi_slopes",
     "longrope_factors",
     "read_latent_config",
+    "read_delta_config",
+    "read_recurrent_layers",
     "read_rope",
     "stream_norm",
     "temperatures",
+    "without_guessing_layers",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from gristmill.kernels.specs import Rotation
 
 from ..batch import Batch
-from ..config import DecoderConfig
+from ..config import DecoderConfig, Metadata
 from ..kept import Kept
 from ..kv_cache import KVCache
 from ..weights import Weights
@@ -114,3 +115,12 @@ class Decoder:
         for block in self.blocks:
             x = block(x, step)
         return self.ops.gather(x, batch.output_rows)
+
+
+def without_guessing_layers(meta: Metadata, weights: Weights, config: DecoderConfig) -> DecoderConfig:
+    """Files may hold layers after the model's own that guess tokens ahead (DeepSeek-V3, arXiv:2412.19437, section 2.2).
+    They are not used."""
+    key = "nextn_predict_layers"
+    n_layers = config.n_layers - meta.count(key, 0, low=0, high=config.n_layers - 1)
+    weights.ignore_blocks(range(n_layers, config.n_layers))
+    return replace(config, n_layers=n_layers)
