@@ -13,10 +13,11 @@ from .block import (
     SideBySide,
 )
 from .decoder import Decoder, Step, without_guessing_layers
-from .delta import GatedDeltaNet, read_delta_config, read_recurrent_layers
+from .delta import GatedDeltaNet, read_conv_width, read_delta_config, read_recurrent_layers
 from .encoder import Encoder
 from .gated_attention import GatedAttention
 from .gated_conv import GatedConv
+from .kimi_delta import KimiDelta
 from .latent import LatentAttention, LatentConfig, read_latent_config
 from .linear import Linear
 from .mamba import Mamba
@@ -40,6 +41,7 @@ __all__ = [
     "GatedConv",
     "GatedDeltaNet",
     "GatedMlp",
+    "KimiDelta",
     "LatentAttention",
     "LatentConfig",
     "LayerNorm",
@@ -65,8 +67,9 @@ __all__ = [
     "Sum",
     "alibi_slopes",
     "longrope_factors",
-    "read_latent_config",
+    "read_conv_width",
     "read_delta_config",
+    "read_latent_config",
     "read_recurrent_layers",
     "read_rope",
     "stream_norm",

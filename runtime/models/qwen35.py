@@ -26,13 +26,13 @@ ARCHITECTURES = ("qwen35", "qwen35moe")
 
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
+    if meta.architecture == "qwen35":
+        meta.unsupported("expert_count")
     config = read_decoder_config(meta)
     recurrent = read_recurrent_layers(meta, config.n_layers)
     config = without_guessing_layers(meta, weights, config)
-    if (config.moe is None) == (meta.architecture == "qwen35moe"):
-        raise meta.refuse(
-            "expert_count", f"{config.moe.n_experts if config.moe else 0} does not suit {meta.architecture}"
-        )
+    if meta.architecture == "qwen35moe" and config.moe is None:
+        raise meta.refuse("expert_count", "expected experts, got 0")
     _check_sections(meta, config.rope.dim // 2)
     sizes = read_delta_config(meta)
     spec = AttentionSpec(meta.factor("attention.scale", config.attention_scale))
