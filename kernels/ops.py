@@ -20,7 +20,7 @@ from .layout import TokenLayout
 from .lora import LoraPair, LoraTable
 from .qtensor import QTensor
 from .reference import ReferenceBackend
-from .specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing, StateSpace
+from .specs import AttentionSpec, DeltaSpec, LayerNorm, Norm, Projection, Rotation, Routing, StateSpace
 
 BACKENDS = ("auto", "cpu", "reference", "reference-bf16")
 log = logging.getLogger(__name__)
@@ -264,6 +264,26 @@ class Ops:
         b and c (n, d_state); ``state`` (n_states, d_state, channels).
         """
         return self.table.find("selective_scan")(x, dt, b, c, space, state, layout)
+
+    def delta_scan(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        decay: torch.Tensor,
+        beta: torch.Tensor,
+        state: torch.Tensor,
+        layout: TokenLayout,
+        spec: DeltaSpec,
+    ) -> torch.Tensor:
+        """A gated delta network: v (n, n_v_heads, value_dim) -> (n, n_v_heads, value_dim).
+
+        q and k (n, n_k_heads, key_dim) are divided by their lengths, and q by sqrt(key_dim). ``decay`` (n, n_v_heads),
+        or (n, n_v_heads * key_dim), goes through what ``spec`` says, ``beta`` (n, n_v_heads) through a sigmoid. Each
+        head's state S, of ``state`` (n_states, n_v_heads, key_dim, value_dim), is multiplied by its decay, then
+        learns what it said wrongly: S += k beta (v - k S); the result is q S.
+        """
+        return self.table.find("delta_scan")(q, k, v, decay, beta, state, layout, spec)
 
     # -- experts -----------------------------------------------------------------------------------------------
 

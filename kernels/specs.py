@@ -55,6 +55,22 @@ class Projection:
     bias: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class DeltaSpec:
+    """A gated delta network's heads (arXiv:2412.06464). Value head h reads key head h % n_k_heads where ``tiled``, else
+    h // (n_v_heads / n_k_heads).
+
+    A token leaves exp(scale * softplus(decay + bias)) of the state: ``decay_scale`` (n_v_heads,), all below 0, and
+    ``decay_bias`` (n_v_heads,), or (n_v_heads * key_dim,) where each element of a key has a decay (arXiv:2510.26692).
+    Queries and keys are divided by sqrt(sum of squares + ``eps``).
+    """
+
+    decay_bias: torch.Tensor
+    decay_scale: torch.Tensor
+    eps: float
+    tiled: bool = False
+
+
 @dataclass(frozen=True)
 class Routing:
     """How a router's logits become ``n_used`` experts and their weights.

@@ -208,7 +208,8 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm:
         n_kv_heads=n_kv_heads,
         key_dim=key_dim,
         value_dim=meta.count("attention.value_length", key_dim),
-        ffn_size=meta.count("feed_forward_length"),
+        # Files may leave it out where all layers have experts.
+        ffn_size=meta.count("feed_forward_length", meta.count("expert_feed_forward_length", 0, low=0) or None),
         context_length=meta.count("context_length", high=1 << 31),
         norm_eps=meta.number(_EPSILONS[norm], high=1.0),
         rope=read_rope_config(meta, key_dim, interleaved=interleaved_rope),

@@ -45,15 +45,18 @@ class Weights:
             raise UnsupportedModel(f"tensor {name}: missing")
         return self._checkpoint.tensors[name].shape
 
-    def matrix(self, name: str, *shape: int) -> Weight:
+    def matrix(self, name: str, *shape: int, rows: torch.Tensor | None = None) -> Weight:
         """A weight for ``linear``, ``expert_linear``, ``head_linear`` or ``embedding``; a name gives the same object.
 
-        A first dimension of 1 may be missing in the file, as GGUF leaves it out.
+        A first dimension of 1 may be missing in the file, as GGUF leaves it out. ``rows``: the order in which they are
+        wanted, where it is not the file's.
         """
         if name not in self._prepared:
             if self.shape(name) and self._checkpoint.tensors[name].format.name not in FORMATS:
                 raise self._wrong_format(name, "the formats of weights")
-            self._prepared[name] = self.ops.prepare(name, self._take(name, shape))
+            taken = self._take(name, shape)
+            taken = taken if rows is None else QTensor(taken.data[rows], taken.format)
+            self._prepared[name] = self.ops.prepare(name, taken)
             self._checkpoint.release(name)
         return self._prepared[name]
 

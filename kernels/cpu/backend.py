@@ -42,7 +42,7 @@ _OPERATORS = (
     "top_k",
     "masked",
 )
-_STATES = ("short_conv", "ssd_scan", "selective_scan")
+_STATES = ("short_conv", "ssd_scan", "selective_scan", "delta_scan")
 _LORA = ("lora_pair", "lora", "lora_experts", "lora_embedding")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..layout import TokenLayout
-from ..specs import StateSpace
+from ..specs import DeltaSpec, StateSpace
 from .recorder import Recorder
 
 SHORT_CONV_ACTIVATIONS = ("", "silu")
@@ -95,6 +95,44 @@ class StateOperators:
         )
         return out
 
+    def delta_scan(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        decay: torch.Tensor,
+        beta: torch.Tensor,
+        state: torch.Tensor,
+        layout: TokenLayout,
+        spec: DeltaSpec,
+    ) -> torch.Tensor:
+        (n, n_heads, v_dim), at = v.shape, self.recorder.address
+        out = self.recorder.empty(n, n_heads, v_dim)
+        self.native.delta_scan(
+            self._handle,
+            self.recorder.program,
+            n=n,
+            **{name: at(x) for name, x in (("q", q), ("k", k), ("v", v), ("decay", decay), ("beta", beta))},
+            q_stride=_row_stride(q),
+            k_stride=_row_stride(k),
+            v_stride=_row_stride(v),
+            decay_stride=_row_stride(decay),
+            beta_stride=_row_stride(beta),
+            decay_bias=at(_contiguous(spec.decay_bias)),
+            decay_scale=at(_contiguous(spec.decay_scale)),
+            state=at(_contiguous(state)),
+            out=at(out),
+            eps=spec.eps,
+            n_k_heads=k.shape[1],
+            n_v_heads=n_heads,
+            k_dim=k.shape[2],
+            v_dim=v_dim,
+            decay_dim=decay.shape[1] // n_heads,
+            tiled=spec.tiled,
+            **self._sequences(layout),
+        )
+        return out
+
     def _scanned(
         self,
         x: torch.Tensor,
@@ -127,6 +165,12 @@ class StateOperators:
             "state_reads": at(layout.state_reads),
             "state_writes": at(layout.state_writes),
         }
+
+
+def _row_stride(x: torch.Tensor) -> int:
+    """Elements from one row to the next; what a row holds lies together."""
+    assert x[0].is_contiguous(), "rows must be contiguous"
+    return x.stride(0)
 
 
 def _contiguous(x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from ..dispatch import ANY, KernelKey, Weight
 from ..qtensor import QTensor
-from . import attention, linear, lora, moe, pointwise, rope, states
+from . import attention, delta, linear, lora, moe, pointwise, rope, states
 
 _DENSE = {torch.float32: "dense-f32", torch.bfloat16: "dense-bf16"}
 
@@ -61,6 +61,7 @@ class ReferenceBackend:
             ("short_conv", ANY): states.short_conv,
             ("ssd_scan", ANY): states.ssd_scan,
             ("selective_scan", ANY): states.selective_scan,
+            ("delta_scan", ANY): delta.delta_scan,
             ("route", ANY): moe.route,
             ("combine", ANY): moe.combine,
             ("top_k", ANY): pointwise.top_k,

@@ -26,8 +26,8 @@ def short_conv(
 ) -> torch.Tensor:
     width = len(weight)
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for tokens, read, write in _sequences(layout):
-        window = torch.cat((_read(state, read), x[tokens]))
+    for tokens, read, write in sequences(layout):
+        window = torch.cat((read_state(state, read), x[tokens]))
         y = torch.zeros_like(out[tokens]) if bias is None else bias.expand_as(out[tokens])
         for j in range(width):
             y = y + window[j : j + len(y)] * weight[j]
@@ -85,8 +85,8 @@ def _scan(
 ) -> torch.Tensor:
     """Of tokens (n, ..., d_state, channels): state * decay + input, then its sum over d_state, weighed by c."""
     out = torch.empty(len(inputs), *state.shape[1:-2], state.shape[-1], device=state.device)
-    for tokens, read, write in _sequences(layout):
-        now = _read(state, read)
+    for tokens, read, write in sequences(layout):
+        now = read_state(state, read)
         for t in range(tokens.start, tokens.stop):
             now = now * decays[t] + inputs[t]
             out[t] = (now * c[t]).sum(dim=-2)
@@ -94,7 +94,7 @@ def _scan(
     return out
 
 
-def _sequences(layout: TokenLayout) -> Iterator[tuple[slice, int, int]]:
+def sequences(layout: TokenLayout) -> Iterator[tuple[slice, int, int]]:
     """The tokens of each sequence, and the rows of its state."""
     starts = layout.seq_starts.tolist()
     rows = zip(layout.state_reads.tolist(), layout.state_writes.tolist(), strict=True)
@@ -102,5 +102,5 @@ def _sequences(layout: TokenLayout) -> Iterator[tuple[slice, int, int]]:
         yield slice(start, end), read, write
 
 
-def _read(state: torch.Tensor, row: int) -> torch.Tensor:
+def read_state(state: torch.Tensor, row: int) -> torch.Tensor:
     return torch.zeros_like(state[0]) if row < 0 else state[row]

@@ -13,8 +13,11 @@ from .block import (
     SideBySide,
 )
 from .decoder import Decoder, Step
+from .delta import GatedDeltaNet, read_conv_width, read_delta_config, read_recurrent_layers
 from .encoder import Encoder
+from .gated_attention import GatedAttention
 from .gated_conv import GatedConv
+from .kimi_delta import KimiDelta
 from .latent import LatentAttention, LatentConfig, read_latent_config
 from .linear import Linear
 from .mamba import Mamba
@@ -34,8 +37,11 @@ __all__ = [
     "Encoder",
     "Experts",
     "FusedGatedMlp",
+    "GatedAttention",
     "GatedConv",
+    "GatedDeltaNet",
     "GatedMlp",
+    "KimiDelta",
     "LatentAttention",
     "LatentConfig",
     "LayerNorm",
@@ -61,7 +67,10 @@ __all__ = [
     "Sum",
     "alibi_slopes",
     "longrope_factors",
+    "read_conv_width",
+    "read_delta_config",
     "read_latent_config",
+    "read_recurrent_layers",
     "read_rope",
     "stream_norm",
     "temperatures",

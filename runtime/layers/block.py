@@ -22,7 +22,8 @@ class Mixer(Protocol):
     ``kept``: what it keeps of a sequence, for itself.
     """
 
-    kept: Kept
+    @property
+    def kept(self) -> Kept: ...
 
     def __call__(
         self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None

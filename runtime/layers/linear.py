@@ -18,7 +18,8 @@ class Linear:
     The scale belongs to the matrix (y = scale * Wx + bias), in feed-forward layers to the sum
     (``scale_sum``: y = scale * (Wx + bias)), as llama.cpp computes them. Without ``scaled`` or ``biased``, what a
     file has of them is not used. Adapters add to the product as it is with all of them, where it is ``adapted``. Of
-    an output head (``of_outputs``) the rows are those whose logits are wanted.
+    an output head (``of_outputs``) the rows are those whose logits are wanted. ``rows``: the order in which the
+    matrix's are wanted, which suits neither a bias nor adapters.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Linear:
         biased: bool = True,
         adapted: bool = True,
         of_outputs: bool = False,
+        rows: torch.Tensor | None = None,
     ):
+        assert rows is None or not (biased or adapted)
         self.ops, self.scale_sum = weights.ops, scale_sum
         made = weights.adapters.additions if adapted else weights.adapters.none
         self.additions = made(f"{name}.weight", (n_out, n_in), of_outputs=of_outputs)
-        self.weight = weights.matrix(f"{name}.weight", n_out, n_in)
+        self.weight = weights.matrix(f"{name}.weight", n_out, n_in, rows=rows)
         self.bias = weights.optional_vector(f"{name}.bias", n_out) if biased else None
         self.scale = weights.optional_vector(f"{name}.scale", 1) if scaled else None
         weights.ignore(f"{name}.scale", f"{name}.bias")

@@ -5,6 +5,7 @@ All are called with x (n, hidden), the norm that x goes through first, and what 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,10 +63,10 @@ class GatedMlp:
     ):
         self.ops, self.activation = weights.ops, activation
         prefix, hidden, ffn = f"blk.{layer}.", config.hidden_size, ffn_size or config.ffn_size
-        options = {"scaled": scaled, "scale_sum": True, "biased": biased}
-        self.gate = Linear(weights, f"{prefix}ffn_gate{suffix}", ffn, hidden, **options)
-        self.up = Linear(weights, f"{prefix}ffn_up{suffix}", ffn, hidden, **options)
-        self.down = Linear(weights, f"{prefix}ffn_down{suffix}", hidden, ffn, **options)
+        linear = partial(Linear, weights, scaled=scaled, scale_sum=True, biased=biased)
+        self.gate = linear(f"{prefix}ffn_gate{suffix}", ffn, hidden)
+        self.up = linear(f"{prefix}ffn_up{suffix}", ffn, hidden)
+        self.down = linear(f"{prefix}ffn_down{suffix}", hidden, ffn)
 
     def __call__(self, x: torch.Tensor, norm: Norm | None, residual: torch.Tensor | None = None) -> torch.Tensor:
         if self._is_fused():

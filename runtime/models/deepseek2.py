@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from ..config import DecoderConfig, Metadata, read_decoder_config
 from ..layers import Decoder, GatedMlp, LatentAttention, MoeMlp, PreNormBlock, Rope, read_latent_config, temperatures
@@ -27,12 +28,12 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     if sharpening := meta.number("attention.temperature_scale", 0.0):
         floor = meta.factor("attention.temperature_length", _TEMPERATURE_LENGTH)
         heat = temperatures(n_ctx, floor, sharpening, first=0)
-    gating = {"gating": "sigmoid"} if _is_sigmoid(meta, weights) else {}
+    routing: dict[str, Any] = {"gating": "sigmoid"} if _is_sigmoid(meta, weights) else {}
 
     def block(layer: int) -> PreNormBlock:
         attention = LatentAttention(weights, config, latent, layer, rope=rope, scale=scale, temperatures=heat)
         is_dense = config.is_dense(layer)
-        mlp = GatedMlp(weights, config, layer, "silu") if is_dense else MoeMlp(weights, config, layer, **gating)
+        mlp = GatedMlp(weights, config, layer, "silu") if is_dense else MoeMlp(weights, config, layer, **routing)
         return PreNormBlock(weights, config, layer, attention, mlp)
 
     return Decoder(weights, config, [block(layer) for layer in range(config.n_layers)])

@@ -26,8 +26,11 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
         return Mamba2(weights, config, layer, ssm)
 
     def block(layer: int) -> PreNormBlock:
-        experts = {"gating": "softmax", "normalize": True}
-        mlp = MoeMlp(weights, config, layer, **experts) if config.moe else GatedMlp(weights, config, layer, "silu")
+        mlp: GatedMlp | MoeMlp
+        if config.moe:
+            mlp = MoeMlp(weights, config, layer, gating="softmax", normalize=True)
+        else:
+            mlp = GatedMlp(weights, config, layer, "silu")
         return PreNormBlock(weights, config, layer, mixer(layer), mlp, residual_scale=residual)
 
     return Decoder(

@@ -58,6 +58,22 @@ Floats selective_scan(Context& c, const Floats& x, int channels, int d_state) {
     return joined(out, state);
 }
 
+Floats delta_scan(Context& c, const Floats& v, int n_k_heads, int n_v_heads, int k_dim, int v_dim, bool per_key) {
+    const Rows seqs;
+    Data data;
+    const int keys = n_k_heads * k_dim, decay_dim = per_key ? k_dim : 1, decays = n_v_heads * decay_dim;
+    Floats q = data.floats(Rows::n * keys), k = data.floats(q.size()), decay = data.floats(Rows::n * decays);
+    Floats beta = data.floats(Rows::n * n_v_heads), bias = data.floats(decays), scale(n_v_heads, -0.5f), out(v.size());
+    Floats state = data.floats(static_cast<size_t>(Rows::n_states) * n_v_heads * k_dim * v_dim);
+    DeltaArgs a{q.data(), k.data(), v.data(), decay.data(), beta.data(), bias.data(), scale.data(), state.data(), seqs.rows(),
+                nullptr, out.data(), keys, keys, n_v_heads * v_dim, decays, n_v_heads, 1e-6f, n_k_heads, n_v_heads, k_dim,
+                v_dim, decay_dim, per_key};
+    Program program;
+    emit_delta(c, a, Rows::n, program);
+    run(c, program);
+    return joined(out, state);
+}
+
 }  // namespace
 
 void test_states(Context& level, Context& portable, Report& report) {
@@ -77,6 +93,14 @@ void test_states(Context& level, Context& portable, Report& report) {
             Floats y = selective_scan(level, x, 4 * head_dim, d_state);
             report.check(same(y, selective_scan(portable, x, 4 * head_dim, d_state)), what + " selective");
         }
+    for (int k_dim : {1, 4, 18, 128})
+        for (int v_dim : {1, 16, 33, 64})
+            for (bool per_key : {false, true}) {
+                Floats v = data.floats(static_cast<size_t>(Rows::n) * 6 * v_dim);
+                std::string what = name + " delta rule " + std::to_string(k_dim) + "x" + std::to_string(v_dim);
+                Floats y = delta_scan(level, v, 2, 6, k_dim, v_dim, per_key);
+                report.check(same(y, delta_scan(portable, v, 2, 6, k_dim, v_dim, per_key)), what);
+            }
 }
 
 }  // namespace gristmill

@@ -254,6 +254,24 @@ struct SelectiveArgs {          // Mamba
     int32_t channels, d_state;
 };
 
+// A gated delta network over the tokens of each sequence, see kernels/delta.h.
+struct DeltaArgs {
+    const float *q, *k, *v;     // (n, heads, dim) with a stride between tokens
+    const float* decay;         // (n, n_v_heads, decay_dim), before its activation, as beta
+    const float* beta;          // (n, n_v_heads)
+    const float* decay_bias;    // (n_v_heads, decay_dim)
+    const float* decay_scale;   // (n_v_heads,)
+    float* state;               // (n_states, n_v_heads, k_dim, v_dim)
+    StateRows seqs;
+    float* ready;               // room for what is made ready of n tokens
+    float* out;                 // (n, n_v_heads, v_dim)
+    int64_t q_stride, k_stride, v_stride, decay_stride, beta_stride;
+    float eps;                  // of the norms of q and k
+    int32_t n_k_heads, n_v_heads, k_dim, v_dim;
+    int32_t decay_dim;          // k_dim, or 1: all elements of a key share a decay
+    int32_t tiled;              // value head h reads key head h % n_k_heads, else h / (n_v_heads / n_k_heads)
+};
+
 struct TopKArgs {               // the k highest of x (n,), highest first, and where they are; 0 < k <= n
     const float* x;
     const uint32_t* bits;       // what is not set counts as minus infinity; null: all is set

@@ -59,5 +59,6 @@ inline bool parse(PyObject* args, PyObject* keywords, const char* format, const 
 PyObject* short_conv(PyObject*, PyObject* args, PyObject* keywords);
 PyObject* ssd_scan(PyObject*, PyObject* args, PyObject* keywords);
 PyObject* selective_scan(PyObject*, PyObject* args, PyObject* keywords);
+PyObject* delta_scan(PyObject*, PyObject* args, PyObject* keywords);
 
 }  // namespace gristmill

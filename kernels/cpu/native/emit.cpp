@@ -17,6 +17,7 @@ constexpr int32_t kQueryTile = 8, kSplit = 512;     // as in kernels/attention.h
 constexpr int32_t kGroupHeads = 32;         // heads that one thread serves at once
 constexpr int32_t kConvChannels = 512;              // as in kernels/short_conv.h
 constexpr int32_t kLoraGroup = 4, kLoraOutputs = 64, kRankSplits = 8;   // as in kernels/lora.h
+constexpr int32_t kDeltaCols = 32;                  // as in kernels/delta.h
 
 template <class Args> Phase phase(RunFn run, const Args& args, int64_t n_items, int64_t grain, size_t scratch = 0,
                                   BeginFn begin = nullptr, CountFn count = nullptr) {
@@ -110,6 +111,13 @@ void emit_ssd_scan(Context& c, const SsdArgs& a, Program& out) {
     out.push_back(phase(c.level.ssd_scan, a, static_cast<int64_t>(a.seqs.n) * a.n_heads, 1, c.level.ssd_scratch(a)));
 }
 
+void emit_delta(Context& c, DeltaArgs a, int64_t n, Program& out) {
+    a.ready = reinterpret_cast<float*>(c.partial.get(4 * c.level.delta_floats(a) * static_cast<size_t>(n)));
+    emit_items(c, c.level.delta_prepare, a, n * a.n_k_heads, 1, out);
+    const int64_t n_items = static_cast<int64_t>(a.seqs.n) * a.n_v_heads * ((a.v_dim + kDeltaCols - 1) / kDeltaCols);
+    out.push_back(phase(c.level.delta_scan, a, n_items, n_items / (16 * c.pool.n_threads()), c.level.delta_scratch(a)));
+}
+
 void emit_pack(Context& c, PackArgs a, Program& out) {
     a.signed_offset = c.level.signed_offset;
     out.push_back(phase(pack_panels, a, panels(a.rows), 8));
@@ -134,6 +142,7 @@ template void emit_items(Context&, RunFn, const SelectiveArgs&, int64_t, int64_t
 template void emit_items(Context&, RunFn, const TopKArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const MaskedArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const EncodeArgs&, int64_t, int64_t, Program&);
+template void emit_items(Context&, RunFn, const DeltaArgs&, int64_t, int64_t, Program&);
 template void emit_items(Context&, RunFn, const LoraArgs&, int64_t, int64_t, Program&);
 
 }  // namespace gristmill

@@ -41,6 +41,7 @@ void emit_embedding(Context&, const EmbeddingArgs&, int64_t n, Program&);
 void emit_attention(Context&, AttentionArgs, int64_t n, Program&);
 void emit_short_conv(Context&, ShortConvArgs, Program&);
 void emit_ssd_scan(Context&, const SsdArgs&, Program&);
+void emit_delta(Context&, DeltaArgs, int64_t n, Program&);
 void emit_pack(Context&, PackArgs, Program&);
 
 // An operator of one phase whose items are alike.

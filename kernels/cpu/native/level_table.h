@@ -18,6 +18,8 @@ struct Level {
     size_t (*embedding_scratch)(const EmbeddingArgs&);
     size_t (*attention_scratch)(const AttentionArgs&);
     size_t (*ssd_scratch)(const SsdArgs&);
+    size_t (*delta_scratch)(const DeltaArgs&);
+    size_t (*delta_floats)(const DeltaArgs&);       // of what is ready of one token
     CountFn split_count, expert_count;              // items of attention with one_token, and of expert
     BeginFn linear_begin;
     RunFn linear_prepare, linear;
@@ -26,6 +28,7 @@ struct Level {
     RunFn short_conv, short_conv_state, ssd_scan, selective_scan;
     RunFn embedding, norm, layer_norm, point, gather, concat, angles, rope_store, attention, attention_merge, route, combine,
         top_k, masked, encode;
+    RunFn delta_prepare, delta_scan;
 };
 
 extern const Level level_portable, level_avx2, level_avx512, level_avx512_vnni, level_avx512_bf16;

@@ -466,7 +466,7 @@ PyMethodDef methods[] = {
     GM_OPERATOR(norm),
     GM_OPERATOR(layer_norm), GM_OPERATOR(point), GM_OPERATOR(gather), GM_OPERATOR(concat), GM_OPERATOR(angles), GM_OPERATOR(rope_store),
     GM_OPERATOR(attention), GM_OPERATOR(route), GM_OPERATOR(combine), GM_OPERATOR(top_k), GM_OPERATOR(masked),
-    GM_OPERATOR(short_conv), GM_OPERATOR(ssd_scan), GM_OPERATOR(selective_scan),
+    GM_OPERATOR(short_conv), GM_OPERATOR(ssd_scan), GM_OPERATOR(selective_scan), GM_OPERATOR(delta_scan),
     {nullptr, nullptr, 0, nullptr},
 };
 

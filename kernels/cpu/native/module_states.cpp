@@ -87,4 +87,28 @@ PyObject* selective_scan(PyObject*, PyObject* args, PyObject* keywords) {
     return finish(context, program, [&](Context& c, Program& out) { emit_items(c, c.level.selective_scan, a, n_items, 1, out); });
 }
 
+PyObject* delta_scan(PyObject*, PyObject* args, PyObject* keywords) {
+    static const char* const names[] = {
+        "context", "program", "n", "q", "q_stride", "k", "k_stride", "v", "v_stride", "decay", "decay_stride", "beta",
+        "beta_stride", "decay_bias", "decay_scale", "state", "seq_starts", "state_reads", "state_writes", "out", "eps",
+        "n_seqs", "n_k_heads", "n_v_heads", "k_dim", "v_dim", "decay_dim", "tiled", nullptr};
+    PyObject *context, *program;
+    Py_ssize_t n, q, q_stride, k, k_stride, v, v_stride, decay, decay_stride, beta, beta_stride, bias, scale;
+    Py_ssize_t state, starts, reads, writes, out_address;
+    DeltaArgs a{};
+    if (!parse(args, keywords, "OOnnnnnnnnnnnnnnnnnnfiiiiiii", names, &context, &program, &n, &q, &q_stride, &k, &k_stride,
+               &v, &v_stride, &decay, &decay_stride, &beta, &beta_stride, &bias, &scale, &state, &starts, &reads, &writes,
+               &out_address, &a.eps, &a.seqs.n, &a.n_k_heads, &a.n_v_heads, &a.k_dim, &a.v_dim, &a.decay_dim, &a.tiled))
+        return nullptr;
+    a.q = at<const float>(q), a.k = at<const float>(k), a.v = at<const float>(v);
+    a.decay = at<const float>(decay), a.beta = at<const float>(beta);
+    a.decay_bias = at<const float>(bias), a.decay_scale = at<const float>(scale);
+    a.q_stride = q_stride, a.k_stride = k_stride, a.v_stride = v_stride;
+    a.decay_stride = decay_stride, a.beta_stride = beta_stride;
+    a.state = at<float>(state);
+    a.seqs.starts = at<const int32_t>(starts), a.seqs.reads = at<const int32_t>(reads), a.seqs.writes = at<const int32_t>(writes);
+    a.out = at<float>(out_address);
+    return finish(context, program, [&](Context& c, Program& out) { emit_delta(c, a, n, out); });
+}
+
 }  // namespace gristmill

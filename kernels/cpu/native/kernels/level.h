@@ -21,6 +21,7 @@
 #include "pointwise.h"
 #include "short_conv.h"
 #include "scan.h"
+#include "delta.h"
 #include "top_k.h"
 #include "masked.h"
 #include "encode_search.h"
@@ -55,6 +56,7 @@ extern const Level GM_JOIN(level_, GM_LEVEL) = {
     GM_LEVEL::padded_rows, GM_LEVEL::tiles, GM_LEVEL::acts_bytes, GM_LEVEL::state_bytes,
     GM_LEVEL::linear_scratch, GM_LEVEL::expert_scratch, GM_LEVEL::embedding_scratch, GM_LEVEL::attention_scratch,
     GM_LEVEL::ssd_scratch,
+    GM_LEVEL::delta_scratch, GM_LEVEL::delta_floats,
     GM_LEVEL::split_count, GM_LEVEL::expert_count,
     GM_LEVEL::linear_begin, GM_LEVEL::linear_prepare, GM_LEVEL::linear,
     GM_LEVEL::expert_order, GM_LEVEL::expert_prepare, GM_LEVEL::expert,
@@ -63,7 +65,7 @@ extern const Level GM_JOIN(level_, GM_LEVEL) = {
     GM_LEVEL::embedding, GM_LEVEL::norm, GM_LEVEL::layer_norm, GM_LEVEL::point, GM_LEVEL::gather_rows, GM_LEVEL::concat,
     GM_LEVEL::angles,
     GM_LEVEL::rope_store, GM_LEVEL::attention, GM_LEVEL::attention_merge, GM_LEVEL::route, GM_LEVEL::combine,
-    GM_LEVEL::top_k, GM_LEVEL::masked, GM_LEVEL::encode,
+    GM_LEVEL::top_k, GM_LEVEL::masked, GM_LEVEL::encode, GM_LEVEL::delta_prepare, GM_LEVEL::delta_scan,
 };
 
 }  // namespace gristmill
