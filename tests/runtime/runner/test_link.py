@@ -66,11 +66,10 @@ async def test_nonsense_is_the_end(ends, nonsense):
 
 async def test_who_listens_late_is_told_of_the_end(ends):
     link, theirs = ends
+    early, heard = Heard(), Heard()
+    link.listen(early.messages.append, early.end)
     theirs.close()
-    while not link.is_closing:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
-    heard = Heard()
+    await asyncio.wait_for(early.ended.wait(), 30)
     link.listen(heard.messages.append, heard.end)
     assert heard.n_ends == 1
 
