@@ -74,7 +74,8 @@ def check_origin(origins: Sequence[str]) -> Middleware:
 
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: also streams and errors carry the CORS headers."""
-    response.headers.update(request.get(CORS, {}))
+    if CORS in request:
+        response.headers.update(request[CORS])
 
 
 def check_host(bound_to: str) -> Middleware:

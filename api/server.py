@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -103,7 +104,7 @@ def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> 
     guards = [check_host(settings.host), check_origin(settings.origins), check_keys(keys, settings.metrics)]
     app = web.Application(middlewares=[with_request_id, measure(metrics), log_requests, *guards, answer_errors])
     app.add_routes(routes())
-    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte(metrics)])
+    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte])
     warn_about_exposure(settings, has_keys=bool(keys))
 
     async def service(app: web.Application) -> AsyncIterator[None]:
@@ -210,6 +211,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     try:
         async with listening(runner, settings) as site:
             log.info("listening on %s", site.name)
+            gc.freeze()  # what is there now stays, so it need not be looked through again and again
             ready()
             await stop.wait()
             log.info("stopping")
