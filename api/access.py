@@ -10,11 +10,11 @@ import socket
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from .error_shapes import error_body
 from .keys import Keys, Scope
 from .output import json_response
+from .security import Check
 
 __all__ = ["METRICS_PATH", "check_keys", "is_local", "route_of"]
 
@@ -28,21 +28,18 @@ _UNKNOWN = "this API key is not known here: ask whoever runs the server for one"
 _LOCAL_ONLY = "metrics are for clients on this machine: set GRISTMILL_METRICS=1 to serve them to all, or use API keys"
 
 
-def check_keys(keys: Keys, metrics: bool | None) -> Middleware:
-    """Middleware: 401 without a key, 403 where it does not reach. Without ``keys`` only metrics are looked after.
+def check_keys(keys: Keys, metrics: bool | None) -> Check:
+    """401 without a key, 403 where it does not reach. Without ``keys`` only metrics are looked after.
 
     ``metrics``: for everyone (True), or for clients with a key, on this machine where there are no keys (None).
     """
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> web.Response | None:
         path = route_of(request)
         if path in OPEN or (path == METRICS_PATH and metrics):
-            return await handler(request)
+            return None
         if not keys:
-            if path == METRICS_PATH and not is_local(request):
-                return _refused(request, 403, _LOCAL_ONLY)
-            return await handler(request)
+            return _refused(request, 403, _LOCAL_ONLY) if path == METRICS_PATH and not is_local(request) else None
         sent = _sent(request)
         scopes = frozenset[Scope]().union(*map(keys.scopes, sent))
         if not scopes:
@@ -50,9 +47,9 @@ def check_keys(keys: Keys, metrics: bool | None) -> Middleware:
         needed = scope_of(request.method, path)
         if needed not in scopes:
             return _refused(request, 403, f"this API key may not do that: it needs the scope {needed}")
-        return await handler(request)
+        return None
 
-    return middleware
+    return check
 
 
 def scope_of(method: str, path: str) -> Scope:

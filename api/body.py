@@ -15,10 +15,11 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from gristmill.runtime.errors import InvalidRequest
 
+from .decompress import MAX_BODY_BYTES, bound, decompress
 from .errors import BodyTimeout, BodyTooLarge, ServerBusy, UnknownCoding
 
 __all__ = ["BODY_BYTES", "BodyBudget", "decode_json", "read_json", "refuse_codings"]
@@ -27,7 +28,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 DecodeHook = Callable[[type, Any], Any]
 
 BODY_BYTES = web.RequestKey("body_bytes", int)
-MAX_BODY_BYTES = 128 << 20
 MAX_BODIES_BYTES = 512 << 20
 MAX_DEPTH = 256
 IDLE_S = 60.0
@@ -47,7 +47,7 @@ class BodyBudget:
         self._left = limit
 
     def take(self, n_bytes: int) -> None:
-        """Raises ServerBusy when there is not so much left."""
+        """Raises ServerBusy when there is not so much left. A negative number is given back."""
         if n_bytes > self._left:
             raise ServerBusy("server busy, too many large request bodies at once")
         self._left -= n_bytes
@@ -57,17 +57,27 @@ class BodyBudget:
 
 
 def refuse_codings(request: web.Request) -> None:
-    """A compressed body would be of any size. Raises UnknownCoding."""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+    """Where a body is taken only as it is. Raises UnknownCoding."""
+    if _coding(request) not in ("", "identity"):
         raise UnknownCoding("content-encoding is not supported, send the body as it is")
+
+
+def _coding(request: web.Request) -> str:
+    """All of them, where it was sent with several."""
+    return ",".join(request.headers.getall("Content-Encoding", [])).strip().lower()
 
 
 async def read_json(request: web.Request, kind: type[T], hook: DecodeHook, budget: BodyBudget) -> T:
     """The body as a ``kind``; its bytes are charged to ``budget`` under ``request[BODY_BYTES]``.
 
-    Raises InvalidRequest, BodyTooLarge, BodyTimeout or ServerBusy.
+    It may be compressed, as zstd. Raises InvalidRequest, BodyTooLarge, BodyTimeout, ServerBusy or UnknownCoding.
     """
+    is_zstd = _coding(request) == "zstd"
+    if not is_zstd:
+        refuse_codings(request)
     body = await _read(request, budget)
+    if is_zstd:
+        body = await _decompressed(request, body, budget)
     if len(body) > _DECODED_IN_A_THREAD_BYTES:
         return await asyncio.to_thread(decode_json, body, kind, hook)
     return decode_json(body, kind, hook)
@@ -78,17 +88,34 @@ async def _read(request: web.Request, budget: BodyBudget) -> bytes:
         raise BodyTooLarge(f"request body too large (limit {MAX_BODY_BYTES} bytes)")
     body = bytearray()
     while not request.content.at_eof():
-        try:
-            async with asyncio.timeout(IDLE_S):
-                chunk = await request.content.readany()
-        except TimeoutError:
-            raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
-        budget.take(len(chunk))
-        request[BODY_BYTES] = request.get(BODY_BYTES, 0) + len(chunk)
+        # A small body came with its head.
+        chunk = request.content.read_nowait() or await _next_chunk(request.content)
+        _charge(request, budget, len(chunk))
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"request body too large (limit {MAX_BODY_BYTES} bytes)")
     return bytes(body)
+
+
+async def _decompressed(request: web.Request, body: bytes, budget: BodyBudget) -> bytes:
+    """As much as it may become is charged before, and what it has become when that is known."""
+    _charge(request, budget, bound(len(body)))
+    content = await asyncio.to_thread(decompress, body)
+    _charge(request, budget, len(content) - bound(len(body)) - len(body))
+    return content
+
+
+def _charge(request: web.Request, budget: BodyBudget, n_bytes: int) -> None:
+    budget.take(n_bytes)
+    request[BODY_BYTES] = request.get(BODY_BYTES, 0) + n_bytes
+
+
+async def _next_chunk(content: StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(IDLE_S):
+            return await content.readany()
+    except TimeoutError:
+        raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
 
 
 def decode_json(body: bytes, kind: type[T], hook: DecodeHook) -> T:

@@ -59,6 +59,8 @@ async def count_chat(service: Service, body: ChatRequest, client: str) -> int:
     """How many tokens the prompt of a chat has. Loads the model. Raises as ``start_chat`` does."""
     run = Run(service, await service.find(required(body.model), single_quoted), body, client)
     check_completion(run.target, "chat")
+    if body.tools:
+        needs(run.target, "tools")
     choice = read_choice(body.tools, body.tool_choice)
     prompt = await _render(run, body, choice, _conversation(run, body.messages))
     async with run.lease() as lease:

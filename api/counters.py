@@ -7,7 +7,6 @@ MAX_MODELS of them the others are one.
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -30,6 +29,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
+        self._of_model: dict[str, ModelCounters] = {}
         self._make_http()
         self._make_models()
         ProcessCollector(namespace="gristmill", registry=self.registry)
@@ -68,6 +68,13 @@ class Metrics:
         self._models.add(model)
         return model
 
+    def of_model(self, model: str) -> ModelCounters:
+        """The counters of ``model``, or of all that are too many."""
+        label = self.label(model)
+        if label not in self._of_model:
+            self._of_model[label] = ModelCounters(self, label)
+        return self._of_model[label]
+
     def loaded(self, model: str, seconds: float) -> None:
         """A model has been loaded."""
         self.load_seconds.labels(self.label(model)).observe(seconds)
@@ -77,34 +84,42 @@ class Metrics:
         return generate_latest(_Page(self.registry, models))
 
 
+class ModelCounters:
+    """Those of one model; to find them by their label takes longer than to count."""
+
+    def __init__(self, metrics: Metrics, label: str):
+        self.prompt_tokens = metrics.prompt_tokens.labels(label)
+        self.cached_tokens = metrics.cached_tokens.labels(label)
+        self.output_tokens = metrics.output_tokens.labels(label)
+        self.first_token_seconds = metrics.first_token_seconds.labels(label)
+        self.token_seconds = metrics.token_seconds.labels(label)
+
+
 class TokenWatch:
     """Counts and times what one request is told. ``started_ns``: when it came, on the monotonic clock."""
 
     def __init__(self, metrics: Metrics, model: str, started_ns: int):
-        self._metrics, self._label = metrics, metrics.label(model)
-        self._token_seconds = metrics.token_seconds.labels(self._label)
-        self._output_tokens = metrics.output_tokens.labels(self._label)
+        self._counters = metrics.of_model(model)
         self._last_ns, self._n_seen, self._started_ns = 0, 0, started_ns
 
-    def see(self, event: Piece | Reading | Finished) -> None:
-        """The next event of the request."""
+    def see(self, event: Piece | Reading | Finished, now_ns: int) -> None:
+        """The next event of the request, which came at ``now_ns``."""
         if isinstance(event, Finished):
-            usage, label = event.usage, self._label
-            self._metrics.prompt_tokens.labels(label).inc(usage.prompt_tokens)
-            self._metrics.cached_tokens.labels(label).inc(usage.cached_tokens)
-            self._output_tokens.inc(max(0, usage.output_tokens - self._n_seen))
+            usage, counters = event.usage, self._counters
+            counters.prompt_tokens.inc(usage.prompt_tokens)
+            counters.cached_tokens.inc(usage.cached_tokens)
+            counters.output_tokens.inc(max(0, usage.output_tokens - self._n_seen))
         elif isinstance(event, Piece) and event.tokens:
-            self._count(len(event.tokens), time.monotonic_ns())
+            self._count(len(event.tokens), now_ns)
 
     def _count(self, n: int, now_ns: int) -> None:
         """Tokens that come together share the time since the ones before."""
-        self._output_tokens.inc(n)
+        self._counters.output_tokens.inc(n)
         if self._n_seen:
             for _ in range(n):
-                self._token_seconds.observe((now_ns - self._last_ns) / n / 1e9)
+                self._counters.token_seconds.observe((now_ns - self._last_ns) / n / 1e9)
         else:
-            first = self._metrics.first_token_seconds.labels(self._label)
-            first.observe((now_ns - self._started_ns) / 1e9)
+            self._counters.first_token_seconds.observe((now_ns - self._started_ns) / 1e9)
         self._n_seen, self._last_ns = self._n_seen + n, now_ns
 
 

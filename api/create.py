@@ -93,7 +93,7 @@ def _take_over(store: Store, name: str) -> _Base:
         Layer(layer.media_type, layer.digest, layer.size, from_=model.name.short, name=layer.name)
         for layer in model.layers
     ]
-    return _Base(model.config, layers, model.params)
+    return _Base(model.config, layers, dict(model.params))
 
 
 def _import(store: Store, recipe: Recipe) -> Generator[Line, None, _Base]:

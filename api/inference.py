@@ -171,10 +171,13 @@ class Run:
                 try:
                     async with contextlib.aclosing(answer):
                         async for event in answer:
-                            watch.see(event)
+                            now_ns = time.monotonic_ns()
                             if isinstance(event, Piece):
                                 self.output_ids += event.tokens
-                            yield event, lease.load_ns
+                            try:
+                                yield event, lease.load_ns
+                            finally:
+                                watch.see(event, now_ns)  # the client need not wait for that
                     return
                 except PromptTooLong:
                     if shorten is None or truncate or not self.body.truncate:

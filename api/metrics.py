@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -30,7 +30,7 @@ PING_S = 2.0
 NO_ROUTE = "(none)"
 LEFT = "left"  # the client was gone before the end
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_STARTED = web.RequestKey("started", float)
+_ANSWERED = web.RequestKey("answered", float)
 _GAUGES = {
     "gristmill_model_requests_running": "Requests that have a place in the model",
     "gristmill_model_requests_waiting": "Requests that wait for a place in the model",
@@ -146,27 +146,24 @@ def measure(metrics: Metrics) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[_STARTED], status = time.monotonic(), LEFT
+        started, status = time.monotonic(), LEFT
         metrics.in_flight.inc()
         try:
             response = await handler(request)
             status = str(response.status)
             return response
         finally:
+            ended = time.monotonic()
             metrics.in_flight.dec()
             route, method = route_of(request) or NO_ROUTE, request.method if request.method in _METHODS else "other"
             metrics.requests.labels(method, route, status).inc()
-            metrics.request_seconds.labels(route).observe(time.monotonic() - request[_STARTED])
+            metrics.request_seconds.labels(route).observe(ended - started)
+            if status != LEFT or _ANSWERED in request:  # a whole answer is sent when all is done
+                metrics.first_byte_seconds.labels(route).observe(request.get(_ANSWERED, ended) - started)
 
     return middleware
 
 
-def note_first_byte(metrics: Metrics) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+async def note_first_byte(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: the answer begins."""
-
-    async def signal(request: web.Request, response: web.StreamResponse) -> None:
-        if _STARTED in request:
-            elapsed = time.monotonic() - request[_STARTED]
-            metrics.first_byte_seconds.labels(route_of(request) or NO_ROUTE).observe(elapsed)
-
-    return signal
+    request[_ANSWERED] = time.monotonic()

@@ -8,10 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from gristmill.runtime.errors import InvalidRequest, cut
 
@@ -24,6 +23,7 @@ PRIVATE_NETWORKS = [
 LOCAL_NAMES = ("localhost", "127.0.0.1", "0.0.0.0")
 APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 CORS = web.RequestKey("cors", dict[str, str])
+Check = Callable[[web.Request], web.Response | None]  # the answer to a request that goes no further
 METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 STAINLESS = (
     *("Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version"),
@@ -50,16 +50,15 @@ def _pattern(origin: str) -> re.Pattern[str]:
     return re.compile(re.escape(head) + (wild if star else "") + re.escape(tail), re.IGNORECASE)
 
 
-def check_origin(origins: Sequence[str]) -> Middleware:
-    """Middleware: 403 for origins that are not allowed; CORS headers and preflight answers for those that are."""
+def check_origin(origins: Sequence[str]) -> Check:
+    """403 for origins that are not allowed; CORS headers and preflight answers for those that are."""
     patterns = origin_patterns(origins)
     everyone = "*" in origins
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> web.Response | None:
         origin = request.headers.get("Origin")
         if origin is None or origin in (f"http://{request.host}", f"https://{request.host}"):
-            return await handler(request)
+            return None
         if not any(pattern.fullmatch(origin) for pattern in patterns):
             return web.Response(status=403)
         cors = {"Access-Control-Allow-Origin": "*" if everyone else origin, "Vary": "Origin"}
@@ -67,29 +66,29 @@ def check_origin(origins: Sequence[str]) -> Middleware:
             allow = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": HEADERS}
             return web.Response(status=204, headers={**cors, **allow, "Access-Control-Max-Age": "43200"})
         request[CORS] = cors
-        return await handler(request)
+        return None
 
-    return middleware
+    return check
 
 
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: also streams and errors carry the CORS headers."""
-    response.headers.update(request.get(CORS, {}))
+    if CORS in request:
+        response.headers.update(request[CORS])
 
 
-def check_host(bound_to: str) -> Middleware:
-    """Middleware: 403 for foreign Host headers, while the server is bound to a loopback address."""
+def check_host(bound_to: str) -> Check:
+    """403 for foreign Host headers, while the server is bound to a loopback address."""
     guarded = is_loopback(bound_to)
     own_name = socket.gethostname().lower()
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> web.Response | None:
         hosts = request.headers.getall("Host", [""])
         if guarded and (len(hosts) != 1 or not is_local_host(hosts[0], own_name)):
             return web.Response(status=403)
-        return await handler(request)
+        return None
 
-    return middleware
+    return check
 
 
 def is_local_host(header: str, own_name: str) -> bool:

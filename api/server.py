@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.grammar.checker import GrammarChecker
@@ -35,7 +36,7 @@ from .openai.responses import responses
 from .openapi.document import openapi
 from .output import json_response
 from .request_ids import add_request_id, with_request_id
-from .security import add_cors_headers, check_host, check_origin
+from .security import Check, add_cors_headers, check_host, check_origin
 from .service import SERVICE, Service
 from .settings import Settings
 from .store import Store
@@ -100,10 +101,10 @@ def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> 
     Raises InvalidRequest for an origin that is none, and for API keys that cannot be used.
     """
     metrics, keys = Metrics(), load_keys(settings)
-    guards = [check_host(settings.host), check_origin(settings.origins), check_keys(keys, settings.metrics)]
-    app = web.Application(middlewares=[with_request_id, measure(metrics), log_requests, *guards, answer_errors])
+    checks = check_host(settings.host), check_origin(settings.origins), check_keys(keys, settings.metrics)
+    app = web.Application(middlewares=[with_request_id, measure(metrics), log_requests, guard(checks), answer_errors])
     app.add_routes(routes())
-    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte(metrics)])
+    app.on_response_prepare.extend([add_cors_headers, add_request_id, note_first_byte])
     warn_about_exposure(settings, has_keys=bool(keys))
 
     async def service(app: web.Application) -> AsyncIterator[None]:
@@ -136,6 +137,20 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
     finally:
         elapsed = time.monotonic() - started
         log.info("%s %s %s %.3f s", request.method, ascii(request.path)[1:-1][:200], status, elapsed)
+
+
+def guard(checks: Sequence[Check]) -> Middleware:
+    """Middleware: a request goes on only if none of ``checks`` has an answer to it."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        for check in checks:
+            refused = check(request)
+            if refused is not None:
+                return refused
+        return await handler(request)
+
+    return middleware
 
 
 @web.middleware
@@ -210,6 +225,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     try:
         async with listening(runner, settings) as site:
             log.info("listening on %s", site.name)
+            gc.freeze()  # what is there now stays, so it need not be looked through again and again
             ready()
             await stop.wait()
             log.info("stopping")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,7 +19,7 @@ from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.grammar.checker import GrammarChecker
 
-from .body import BodyBudget, read_json, refuse_codings
+from .body import BODY_BYTES, BodyBudget, read_json
 from .counters import Metrics
 from .errors import Forbidden, NotFound, shown
 from .manager import Manager
@@ -36,9 +36,11 @@ from .store.facts import ModelFacts
 from .templates import ModelTemplate, Templates, with_capabilities
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R")
 
 MAX_GUARDS = 16
 MAX_FOUND = 1024
+LARGE_BODY_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,14 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 
 async def read_request(request: web.Request, kind: type[T]) -> T:
     """The body as a ``kind``. Raises InvalidRequest naming the field, and what ``body.read_json`` raises."""
-    refuse_codings(request)
     return await read_json(request, kind, decode_hook, request.app[SERVICE].bodies)
+
+
+async def off_loop(request: web.Request, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """``function`` of what was read, in a thread where the body was so large that it would hold up other requests."""
+    if request.get(BODY_BYTES, 0) < LARGE_BODY_BYTES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def stored_name(sent: str) -> str:

@@ -34,6 +34,12 @@ class _ClientGone(Exception):
     """Nobody reads any more."""
 
 
+class _Streamed(web.StreamResponse):
+    """Its head goes out with the first frame, which is there already: in one packet, for one wake-up of the client."""
+
+    _send_headers_immediately = False
+
+
 async def send_lines(request: web.Request, lines: Lines) -> web.StreamResponse:
     """Send ``lines`` as NDJSON, each at once; ``lines`` is closed at the end, whatever happens."""
 
@@ -60,7 +66,7 @@ async def send_frames(
     """
     async with aclosing(frames):
         first = await anext(frames, b"")
-        response = web.StreamResponse(headers=headers)
+        response = _Streamed(headers=headers)
         try:
             await response.prepare(request)
             await _write(request, response, first)

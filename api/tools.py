@@ -42,12 +42,24 @@ def read_choice(tools: Sequence[Tool], tool_choice: str | dict[str, Any]) -> Cho
     if len(tools) > MAX_TOOLS:
         raise InvalidRequest(f"tools: {len(tools)} are over the limit of {MAX_TOOLS}")
     if isinstance(tool_choice, dict):
+        if tool_choice.get("type") == "allowed_tools":
+            return _allowed(tools, tool_choice)
         return Choice((_named(tools, tool_choice),), forced=True)
     if tool_choice not in _MODES:
         raise InvalidRequest(f"tool_choice: {cut(tool_choice)} is none of {', '.join(_MODES)}, nor a tool's name")
     if tool_choice == "required" and not tools:
         raise InvalidRequest("tool_choice: a call is required, but tools is empty")
     return Choice(() if tool_choice == "none" else tuple(tools), forced=tool_choice == "required")
+
+
+def _allowed(tools: Sequence[Tool], tool_choice: dict[str, Any]) -> Choice:
+    """Some of ``tools``, in their order: ``{"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}``."""
+    given = tool_choice.get("allowed_tools")
+    mode, listed = (given.get("mode", "auto"), given.get("tools")) if isinstance(given, dict) else (None, None)
+    if mode not in ("auto", "required") or not isinstance(listed, list) or not listed:
+        raise InvalidRequest('tool_choice: allowed_tools needs a mode, "auto" or "required", and a list of tools')
+    names = {_named(tools, item if isinstance(item, dict) else {}).function.name for item in listed}
+    return Choice(tuple(tool for tool in tools if tool.function.name in names), forced=mode == "required")
 
 
 def _named(tools: Sequence[Tool], tool_choice: dict[str, Any]) -> Tool:

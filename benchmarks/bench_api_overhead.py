@@ -3,12 +3,16 @@
     python benchmarks/bench_api_overhead.py [--model FILE.gguf] [--streams 16] [--requests 4] [--rounds 5] [--tokens 64]
 
 Asks three, in turn: an engine in this process; a runner, which is the process that a service has its engine in, without
-a service; and a service over HTTP. What the API costs is HTTP against the runner. First token: one stream at a time,
-prompts of 20 words, from the call or the sending of the request to the first text. Throughput: --streams at once, each
-of which asks --requests times, prompts of 60 words, --tokens tokens; from the first call to the last end. The clients
-only look for the end of each stream, so that little of the machine's time is theirs. Prompts are raw, each is used
-once, temperature 0. Printed are medians over the rounds, and the median of the rounds' differences and ratios. "Empty
-request" is GET /api/version after the engine has run: what HTTP itself costs between two processes of this machine.
+a service; and a service over HTTP. First token: one stream at a time, prompts of 20 words, from the call or the sending
+of the request to the first text. Throughput: --streams at once, each of which asks --requests times, prompts of 60
+words, --tokens tokens; from the first call to the last end. Prompts are raw, each is used once, temperature 0. Printed
+are medians over the rounds, and the median of the rounds' differences and ratios.
+
+What counts as the API's is all that stands between a request on a socket and the engine, and back: both processes of
+the service. A client's own work does not: this one is a loop over blocking sockets that only looks for the end of each
+stream. "Null round trip" is what remains of it and of the machine: the same client and a process that answers every
+packet with a fixed one, after the engine has run, as the others find the processor's caches. It is in the differences,
+and is quoted so that it can be taken off. "Empty request" is GET /api/version, likewise.
 """
 
 from __future__ import annotations
@@ -18,13 +22,17 @@ import asyncio
 import contextlib
 import json
 import random
+import selectors
+import socket
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bench_serve import WORDS
 from common import default_model, print_header, print_json, print_table, significant
-from compare_serve import NAME, gristmill
+from compare_serve import NAME, free_port, gristmill
 
 from gristmill import Sampling, open_model
 from gristmill.runtime.engine import Engine
@@ -36,6 +44,16 @@ SHORT, LONG = 20, 60
 N_CTX = 4096
 HEAD = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 END = b"0\r\n\r\n"  # of a chunked body
+EMPTY = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+NULL_SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("ready", flush=True)
+while True:
+    connection, _ = listener.accept()
+    while connection.recv(1 << 16):
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+"""
 
 
 class Prompts:
@@ -107,54 +125,84 @@ class InRunner:
 
 
 class OverHttp:
-    """The same through a server at ``host``."""
+    """The same through a server at ``host``: blocking sockets, so that next to nothing is the client's."""
 
     def __init__(self, host: str):
-        self.address, _, port = host.partition(":")
-        self.port = int(port)
+        address, _, port = host.partition(":")
+        self._address = address, int(port)
 
-    def __call__(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
-        return asyncio.run(self._all(streams, n_tokens))
-
-    def empty(self) -> float:
-        """Seconds of a request that needs nothing."""
-        return asyncio.run(self._empty())
-
-    async def _empty(self) -> float:
-        reader, writer = await asyncio.open_connection(self.address, self.port)
-        start = time.perf_counter()
-        writer.write(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await reader.readuntil(b"}")
-        elapsed = time.perf_counter() - start
-        writer.close()
+    def round_trip(self, request: bytes = EMPTY) -> float:
+        """Seconds until the first of the answer to a request that needs no engine."""
+        with self._connect() as connection:
+            start = time.perf_counter()
+            connection.sendall(request)
+            answered = connection.recv(1 << 16)
+            elapsed = time.perf_counter() - start
+        if not answered:
+            raise SystemExit("the server has gone")
         return elapsed
 
-    async def _all(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
-        connections = [await asyncio.open_connection(self.address, self.port) for _ in streams]
-        start = time.perf_counter()
-        firsts = await asyncio.gather(*(self._ask(*c, p, n_tokens) for c, p in zip(connections, streams, strict=True)))
-        elapsed = time.perf_counter() - start
-        for _, writer in connections:
-            writer.close()
-        return min(firsts) - start, elapsed
+    def __call__(self, streams: list[list[str]], n_tokens: int) -> tuple[float, float]:
+        """(seconds to the first text, seconds to the end)"""
+        with contextlib.ExitStack() as stack:
+            selector = stack.enter_context(selectors.DefaultSelector())
+            asking = [Asking(stack.enter_context(self._connect()), prompts, n_tokens) for prompts in streams]
+            for one in asking:
+                selector.register(one.connection, selectors.EVENT_READ, one)
+            start = time.perf_counter()
+            for one in asking:
+                one.ask()
+            while not all(one.done for one in asking):
+                for key, _ in selector.select():
+                    key.data.read()
+            elapsed = time.perf_counter() - start
+        return min(one.first for one in asking) - start, elapsed
 
-    async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prompts: list[str], n_tokens: int
-    ) -> float:
-        """When the first text came."""
-        first = 0.0
-        for prompt in prompts:
-            options = {"temperature": 0, "num_predict": n_tokens}
-            body = json.dumps({"model": NAME, "prompt": prompt, "raw": True, "options": options}).encode()
-            writer.write(HEAD % len(body) + body)
-            await reader.readuntil(b"\r\n\r\n")
-            tail = b""
-            while not tail.endswith(END):
-                chunk = await reader.read(1 << 16)
-                if not chunk or b'"error"' in chunk:
-                    raise SystemExit(f"the server says: {chunk.decode()}")
-                first, tail = first or time.perf_counter(), tail[-len(END) :] + chunk
-        return first
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(self._address)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+class Asking:
+    """One stream: its prompts, one after the other, on one connection."""
+
+    def __init__(self, connection: socket.socket, prompts: list[str], n_tokens: int):
+        self.connection, self.first, self.done = connection, 0.0, False
+        self._requests, self._tail = [request(prompt, n_tokens) for prompt in reversed(prompts)], b""
+
+    def ask(self) -> None:
+        self.connection.sendall(self._requests.pop())
+
+    def read(self) -> None:
+        chunk = self.connection.recv(1 << 16)
+        if not chunk or b'"error"' in chunk:
+            raise SystemExit(f"the server says: {chunk.decode()}")
+        if not self.first and b"{" in chunk:
+            self.first = time.perf_counter()
+        self._tail = self._tail[-len(END) :] + chunk
+        if self._tail.endswith(END):
+            self.done = not self._requests
+            if not self.done:
+                self.ask()
+
+
+def request(prompt: str, n_tokens: int) -> bytes:
+    options = {"temperature": 0, "num_predict": n_tokens}
+    body = json.dumps({"model": NAME, "prompt": prompt, "raw": True, "options": options}).encode()
+    return HEAD % len(body) + body
+
+
+@contextlib.contextmanager
+def null_server() -> Iterator[OverHttp]:
+    """A client of a process that answers whatever comes."""
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-c", NULL_SERVER, str(port)], stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            yield OverHttp(f"127.0.0.1:{port}")
+        finally:
+            process.kill()
 
 
 def compare(
@@ -188,21 +236,23 @@ def main() -> None:
     print_header(model.ops.name)
     new = Prompts()
     load = Load(path=args.model, num_ctx=N_CTX, n_slots=args.streams, n_contexts=4, num_thread=args.threads)
-    with gristmill(args) as host, contextlib.closing(InRunner(load)) as runner:
+    with gristmill(args) as host, null_server() as null, contextlib.closing(InRunner(load)) as runner:
         http = OverHttp(host)
         sides = Direct(model.engine(n_slots=args.streams, n_contexts=4)), runner, http
         for side in sides:
             side(new(1, 1, SHORT), 8)
-        empty = []
+        empty: tuple[list[float], ...] = [], []
         for _ in range(5 * args.rounds):
-            sides[0](new(1, 1, SHORT), 1)
-            empty.append(http.empty())
+            for client, found in zip((null, http), empty, strict=True):
+                sides[0](new(1, 1, SHORT), 1)
+                found.append(client.round_trip())
         first = compare(sides, lambda: new(1, 1, SHORT), (6 * args.rounds, 1, 0))
         whole = compare(sides, lambda: new(args.streams, args.requests, LONG), (args.rounds, args.tokens, 1))
-    report(first, whole, statistics.median(empty) * 1e3, args.streams * args.requests * args.tokens)
+    report(first, whole, [_median(found) * 1e3 for found in empty], args.streams * args.requests * args.tokens)
 
 
-def report(first: list[list[float]], whole: list[list[float]], empty_ms: float, n_tokens: int) -> None:
+def report(first: list[list[float]], whole: list[list[float]], empty_ms: list[float], n_tokens: int) -> None:
+    """``empty_ms``: the null round trip and the empty request."""
     added_ms = [_median(late - early for early, late in zip(of, first[-1], strict=True)) * 1e3 for of in first[:-1]]
     ratios = [_median(short / long for short, long in zip(of, whole[-1], strict=True)) for of in whole[:-1]]
     first_ms = [_median(values) * 1e3 for values in first]
@@ -210,7 +260,8 @@ def report(first: list[list[float]], whole: list[list[float]], empty_ms: float, 
     titles = ["", "engine", "runner", "over HTTP", "HTTP/engine", "HTTP/runner"]
     rows = [
         ["first token, ms", *(significant(v) for v in first_ms), *(f"{ms:+.2f} ms" for ms in added_ms)],
-        ["empty request, ms", "", "", significant(empty_ms), "", ""],
+        ["null round trip, ms", "", "", significant(empty_ms[0]), "", ""],
+        ["empty request, ms", "", "", significant(empty_ms[1]), "", ""],
         ["tokens/s", *(significant(v) for v in speed), *(f"{ratio:.3f}x" for ratio in ratios)],
     ]
     print_table(titles, rows)
@@ -221,7 +272,8 @@ def report(first: list[list[float]], whole: list[list[float]], empty_ms: float, 
         tok_s=dict(zip(names, speed, strict=True)),
         added_ms=dict(zip(names[:2], added_ms, strict=True)),
         ratio=dict(zip(names[:2], ratios, strict=True)),
-        empty_ms=empty_ms,
+        null_ms=empty_ms[0],
+        empty_ms=empty_ms[1],
     )
 
 

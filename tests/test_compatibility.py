@@ -36,7 +36,7 @@ FIELDS = {
 }
 # Ours, and so in no reference: see docs/api.md.
 BEYOND = {"logit_bias", "progress", "tokens", "tool_choice", "options", "keep_alive", "top_k", "min_p", "echo"}
-BEYOND |= {"repeat_penalty", "repetition_penalty"}
+BEYOND |= {"repeat_penalty", "repetition_penalty", "output_format"}
 OUR_ROUTES = {
     *("/openapi.json", "/api/health", "/api/health/ready", "/metrics", "/api/rerank", "/v1/rerank"),
     *("/api/tokenize", "/v1/tokenize", "/api/detokenize", "/v1/detokenize"),

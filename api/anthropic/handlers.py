@@ -9,7 +9,7 @@ from ..chat import count_chat, start_chat
 from ..error_shapes import error_body
 from ..errors import error_text, status_of
 from ..schema import ChatRequest
-from ..service import SERVICE, Service, single_quoted
+from ..service import SERVICE, off_loop, single_quoted
 from ..sse import EVENT_HEADERS, event_frame, event_frames, plain_json, read_body
 from ..stream import send_frames
 from .answer import MessageEvents, message
@@ -23,7 +23,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, MessagesRequest)
     check(body)
     service = request.app[SERVICE]
-    native = await _native(service, body)
+    native = await _native(request, body)
     answer = await start_chat(service, native, request.remote or "")
     if not body.stream:
         return plain_json(message(body.model, await whole_chat(answer.lines), one_call=body.one_call))
@@ -41,10 +41,10 @@ async def count_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, MessagesRequest)
     check(body, counts_only=True)
     service = request.app[SERVICE]
-    n = await count_chat(service, await _native(service, body), request.remote or "")
+    n = await count_chat(service, await _native(request, body), request.remote or "")
     return plain_json({"input_tokens": n})
 
 
-async def _native(service: Service, body: MessagesRequest) -> ChatRequest:
-    target = await service.find(body.model, single_quoted)
-    return native_request(body, can_think="thinking" in target.facts.capabilities)
+async def _native(request: web.Request, body: MessagesRequest) -> ChatRequest:
+    target = await request.app[SERVICE].find(body.model, single_quoted)
+    return await off_loop(request, native_request, body, can_think="thinking" in target.facts.capabilities)

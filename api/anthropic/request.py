@@ -35,6 +35,7 @@ class MessagesRequest(Struct, kw_only=True):
     tool_choice: dict[str, Any] = {}
     thinking: dict[str, Any] = {}
     output_config: dict[str, Any] = {}
+    output_format: dict[str, Any] | None = None
     metadata: dict[str, Any] = {}
 
     @property
@@ -70,6 +71,7 @@ def native_request(body: MessagesRequest, *, can_think: bool) -> ChatRequest:
         messages=messages,
         stream=body.stream,
         options=options,
+        format=_format(body),
         think=_think(body) if can_think else None,
         tools=[_tool(tool) for tool in body.tools if not str(tool.get("type", "")).startswith("web_search")],
         tool_choice=_tool_choice(body.tool_choice),
@@ -88,6 +90,19 @@ def _think(body: MessagesRequest) -> Think | None:
         return Think.parse(kind == "enabled")
     effort = _EFFORTS.get(str(body.output_config.get("effort", "")))
     return Think.parse(effort) if effort else None
+
+
+def _format(body: MessagesRequest) -> dict[str, Any] | None:
+    """The JSON schema that the answer is held to, if one is asked for; ``output_format`` is its name in betas."""
+    place, given = "output_config.format", body.output_config.get("format")
+    if given is None:
+        place, given = "output_format", body.output_format
+    if given is None:
+        return None
+    if not isinstance(given, dict) or given.get("type") != "json_schema" or not isinstance(given.get("schema"), dict):
+        raise InvalidRequest(f'{place}: expected {{"type": "json_schema", "schema": {{...}}}}')
+    schema: dict[str, Any] = given["schema"]
+    return schema
 
 
 def _tool(tool: Mapping[str, Any]) -> Tool:

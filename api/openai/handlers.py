@@ -14,7 +14,7 @@ from ..error_shapes import error_body
 from ..errors import error_text, status_of
 from ..generate import start_generate
 from ..library import listed
-from ..service import SERVICE, single_quoted
+from ..service import SERVICE, off_loop, single_quoted
 from ..sse import DATA_HEADERS, data_frame, plain_json, read_body
 from ..store import Name
 from ..stream import Frames, Lines, send_frames
@@ -32,7 +32,9 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions: see docs/openai.md."""
     body = await read_body(request, ChatCompletionRequest)
     service, client, one_call = request.app[SERVICE], request.remote or "", not body.parallel_tool_calls
-    sources = [(await start_chat(service, native, client)).lines for native in chat_requests(body)]
+    sources = [
+        (await start_chat(service, native, client)).lines for native in await off_loop(request, chat_requests, body)
+    ]
     if body.stream and not body.debug_render_only:
         head = new_head("chatcmpl", "chat.completion.chunk", body.model)
         include_usage = body.stream_options.include_usage
@@ -48,7 +50,10 @@ async def completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/completions: see docs/openai.md."""
     body = await read_body(request, CompletionRequest)
     service, client, n_top = request.app[SERVICE], request.remote or "", body.logprobs or 0
-    sources = [(await start_generate(service, native, client)).lines for native in completion_requests(body)]
+    sources = [
+        (await start_generate(service, native, client)).lines
+        for native in await off_loop(request, completion_requests, body)
+    ]
     head = new_head("cmpl", "text_completion", body.model)
     if body.stream and not body.debug_render_only:
         include_usage = body.stream_options.include_usage
@@ -61,7 +66,8 @@ async def completions(request: web.Request) -> web.StreamResponse:
 async def embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings: see docs/openai.md."""
     body = await read_body(request, EmbeddingRequest)
-    _, embedding = await start_embed(request.app[SERVICE], embed_request(body), request.remote or "")
+    native = await off_loop(request, embed_request, body)
+    _, embedding = await start_embed(request.app[SERVICE], native, request.remote or "")
     return plain_json(embedding_list(body, embedding))
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from ..answer import whole_chat
 from ..chat import start_chat
 from ..errors import error_text, status_of
-from ..service import SERVICE
+from ..service import SERVICE, off_loop
 from ..sse import EVENT_HEADERS, event_frame, event_frames, plain_json, read_body
 from ..stream import send_frames
 from .responses_answer import ResponseEvents, response
@@ -19,7 +19,8 @@ __all__ = ["responses"]
 async def responses(request: web.Request) -> web.StreamResponse:
     """See docs/openai.md."""
     body = await read_body(request, ResponsesRequest)
-    answer = await start_chat(request.app[SERVICE], native_request(body), request.remote or "")
+    native = await off_loop(request, native_request, body)
+    answer = await start_chat(request.app[SERVICE], native, request.remote or "")
     if not body.stream:
         return plain_json(response(body, await whole_chat(answer.lines)))
     events = ResponseEvents(body)

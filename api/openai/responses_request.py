@@ -104,8 +104,12 @@ def _members(namespace: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def _tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
     """A function is named without an object around its name here; the form of chat completions is understood, too."""
-    if isinstance(choice, str) or isinstance(choice.get("function"), dict):
+    if isinstance(choice, str) or isinstance(choice.get("function") or choice.get("allowed_tools"), dict):
         return choice
+    if choice.get("type") == "allowed_tools":
+        tools = choice.get("tools")
+        listed = [_tool_choice(tool) for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": listed}}
     if not isinstance(choice.get("name"), str):
         raise InvalidRequest('tool_choice: an object must be {"type": "function", "name": ...}')
     return {"type": "function", "function": {"name": choice["name"]}}

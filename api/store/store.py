@@ -74,7 +74,11 @@ class Store:
 
         Raises InvalidRequest for no name, ModelNotFound, and CorruptManifest if it cannot be used.
         """
-        name = self._manifests.resolve(Name.parse(text))
+        name = Name.parse(text)
+        try:
+            return self._usable(name)  # most often it is spelled as it is stored
+        except FileNotFoundError:
+            name = self._manifests.resolve(name)
         try:
             return self._usable(name)
         except FileNotFoundError:

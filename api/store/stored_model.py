@@ -5,7 +5,7 @@ Knows no folders of manifests: finding models is the store's work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -115,9 +115,9 @@ class StoredModel:
     def license(self) -> str:
         return "\n".join(self.licenses)
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """Options that requests start from, as stored."""
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """Options that requests start from, as stored. Every request asks for them, so they are read once."""
         found: dict[str, Any] = {}
         for layer in self.manifest.of_type(MediaType.PARAMS):
             found |= self._decoded(layer, lambda data: msgspec.json.decode(data, type=dict[str, Any]))

@@ -9,14 +9,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, named
 from ..params import Sampling
 from ..request_id import REQUEST_ID
 from .launch import Launched, Launcher, end, launch
 from .messages import (
-    HEADER_BYTES,
     Abort,
     Count,
     Counted,
@@ -40,14 +37,11 @@ from .messages import (
     Tokenized,
     ToRunner,
     Unload,
-    encode_frame,
-    frame_length,
 )
 
 OnProgress = Callable[[Progress], None]
 Answer = Piece | Reading | Finished | Failed | Counted | Tokenized | Texted | Embedded
 UNLOAD_GRACE_S = 5.0
-READ_BYTES = 256 << 10
 STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
     "check gristmill server logs for details"
@@ -58,16 +52,15 @@ class Runner:
     """A loaded model in its own process. Made by ``start``."""
 
     def __init__(self, launched: Launched):
-        self.process, self._reader, self._writer = launched.process, launched.reader, launched.writer
+        self.process, self._link = launched.process, launched.link
         self.died = asyncio.Event()
         self.ready: Ready
         self.memory_bytes: int  # resident, as it said last
-        self._reading: asyncio.Task[None]
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
         self._pings: list[asyncio.Future[Stats]] = []
-        self._decoder = msgspec.msgpack.Decoder(FromRunner)
-        self._heard_at = asyncio.get_running_loop().time()
+        self._loading = asyncio.Queue[Progress | Ready | LoadFailed | None]()
+        self._link.listen(self._dispatch, self._end)
 
     @classmethod
     async def start(
@@ -91,7 +84,6 @@ class Runner:
             await runner._kill()
             raise
         runner.memory_bytes = runner.ready.memory_bytes
-        runner._reading = asyncio.create_task(runner._read_messages())
         return runner
 
     @property
@@ -101,7 +93,7 @@ class Runner:
     @property
     def silent_s(self) -> float:
         """Seconds since the process has said anything."""
-        return asyncio.get_running_loop().time() - self._heard_at
+        return asyncio.get_running_loop().time() - self._link.heard_at
 
     def submit(
         self,
@@ -203,74 +195,47 @@ class Runner:
                 async with asyncio.timeout(UNLOAD_GRACE_S):
                     await self.process.wait()
         await self._kill()
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _send(self, message: ToRunner) -> None:
-        if self.died.is_set() or self._writer.is_closing():
+        if self.died.is_set() or self._link.is_closing:
             raise RunnerStopped(STOPPED)
-        self._writer.write(encode_frame(message))
-
-    async def _receive(self) -> FromRunner:
-        header = await self._reader.readexactly(HEADER_BYTES)
-        message: FromRunner = self._decoder.decode(await self._reader.readexactly(frame_length(header)))
-        self._heard_at = asyncio.get_running_loop().time()
-        return message
+        self._link.send(message)
 
     async def _wait_until_ready(self, on_progress: OnProgress | None, stall_timeout_s: float | None) -> Ready:
         while True:
             try:
                 async with asyncio.timeout(stall_timeout_s):
-                    message = await self._receive()
+                    message = await self._loading.get()
             except TimeoutError:
                 raise RunnerError(
                     f"timed out waiting for the model to load: no progress for {stall_timeout_s:g} s"
                 ) from None
-            except (asyncio.IncompleteReadError, OSError):
-                raise RunnerError(f"model runner has terminated while loading: {await self._epitaph()}") from None
+            if message is None:
+                raise RunnerError(f"model runner has terminated while loading: {await self._epitaph()}")
             if isinstance(message, Ready):
                 return message
             if isinstance(message, LoadFailed):
                 error = named(message.kind, message.error)
                 # What a load is told comes from settings: no request is to blame.
                 raise ModelError(message.error) if isinstance(error, InvalidRequest) else error
-            if isinstance(message, Progress) and on_progress is not None:
+            if on_progress is not None:
                 on_progress(message)
 
     async def _epitaph(self) -> str:
         code = await self.process.wait()
         return f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
 
-    async def _read_messages(self) -> None:
-        waiting = bytearray()
-        try:
-            while chunk := await self._reader.read(READ_BYTES):
-                self._heard_at = asyncio.get_running_loop().time()
-                waiting += chunk
-                self._dispatch_all(waiting)
-        except (asyncio.IncompleteReadError, OSError, msgspec.DecodeError, ValueError):
-            pass  # the process has ended, or talks nonsense: both are its end for us
-        finally:
-            self.died.set()
-            for answers in self._answers.values():
-                answers.put_nowait(None)
-            for ping in self._pings:
-                if not ping.done():
-                    ping.set_exception(RunnerStopped(STOPPED))
-
-    def _dispatch_all(self, waiting: bytearray) -> None:
-        """Take all whole frames out of ``waiting``. A step's tokens come in one piece."""
-        at = 0
-        while len(waiting) - at >= HEADER_BYTES:
-            start = at + HEADER_BYTES
-            end = start + frame_length(bytes(waiting[at:start]))
-            if end > len(waiting):
-                break
-            self._dispatch(self._decoder.decode(bytes(waiting[start:end])))
-            at = end
-        del waiting[:at]
+    def _end(self) -> None:
+        """No message comes any more."""
+        self.died.set()
+        self._loading.put_nowait(None)
+        for answers in self._answers.values():
+            answers.put_nowait(None)
+        for ping in self._pings:
+            if not ping.done():
+                ping.set_exception(RunnerStopped(STOPPED))
 
     def _dispatch(self, message: FromRunner) -> None:
         if isinstance(message, Stats):
@@ -278,12 +243,14 @@ class Runner:
             self.memory_bytes = message.memory_bytes
             if not ping.done():
                 ping.set_result(message)
-        elif isinstance(message, Answer) and message.id in self._answers:
+        elif isinstance(message, Progress | Ready | LoadFailed):
+            self._loading.put_nowait(message)
+        elif message.id in self._answers:  # else nobody waits for it any more
             self._answers[message.id].put_nowait(message)
 
     async def _kill(self) -> None:
         self.died.set()
-        await end(self.process, self._writer)
+        await end(self.process, self._link)
 
 
 def _checked(answer: Answer | None) -> Answer:

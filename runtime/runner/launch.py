@@ -13,23 +13,24 @@ import socket
 import sys
 from dataclasses import dataclass
 
+from .link import Link, connect
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A process that waits for ``Load``, and the two ends of its socket."""
+    """A process that waits for ``Load``, and our end of its socket."""
 
     process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    link: Link
 
 
 async def launch() -> Launched:
     """Start a runner process. Raises OSError when the system has no room for one."""
     ours, theirs = socket.socketpair()
     with theirs:
-        reader, writer = await asyncio.open_connection(sock=ours)
+        link = await connect(ours)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gristmill.runtime.runner.process", str(theirs.fileno())),
@@ -38,18 +39,18 @@ async def launch() -> Launched:
                 start_new_session=True,  # Ctrl+C in the server's terminal is the server's to handle
             )
         except BaseException:
-            writer.close()
+            link.close()
             raise
-    return Launched(process, reader, writer)
+    return Launched(process, link)
 
 
-async def end(process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> None:
+async def end(process: asyncio.subprocess.Process, link: Link) -> None:
     """Kill a process, where it still lives, and wait until its memory is free."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
     await process.wait()
-    writer.close()
+    link.close()
 
 
 class Launcher:
@@ -77,7 +78,7 @@ class Launcher:
             return await launch()
         if spare.process.returncode is None:
             return spare
-        spare.writer.close()
+        spare.link.close()
         return await launch()
 
     async def close(self) -> None:
@@ -86,7 +87,7 @@ class Launcher:
         async with self._one_by_one:
             await self._stop_preparing()
         if self._spare is not None:
-            await end(self._spare.process, self._spare.writer)
+            await end(self._spare.process, self._spare.link)
 
     def _prepare(self, delay_s: float) -> None:
         if self._keep_spare:

@@ -27,6 +27,7 @@ import msgspec
 
 from ..errors import GristmillError, InvalidRequest, ModelError
 from .messages import (
+    HEADER_BYTES,
     Abort,
     Count,
     Counted,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_EVERY_S = 0.05
+_READ_BYTES = 64 << 10
 
 
 class Connection:
@@ -66,6 +68,7 @@ class Connection:
         self._sock = sock
         self._sending = threading.Lock()
         self._decoder = msgspec.msgpack.Decoder(ToRunner)
+        self._read = bytearray()
 
     def send(self, *messages: FromRunner) -> None:
         """Raises OSError when the server has gone."""
@@ -74,19 +77,21 @@ class Connection:
             self._sock.sendall(data)
 
     def receive(self) -> ToRunner | None:
-        """The next message, or None when the server has gone."""
-        header = self._exactly(4)
+        """The next message, or None when the server has gone. For one thread at a time."""
+        header = self._exactly(HEADER_BYTES)
         body = self._exactly(frame_length(header)) if header else b""
         return self._decoder.decode(body) if body else None
 
     def _exactly(self, n: int) -> bytes:
-        data = bytearray()
-        while len(data) < n:
-            chunk = self._sock.recv(min(1 << 20, n - len(data)))
+        """What is there is read at once: most messages are, with their header."""
+        while len(self._read) < n:
+            chunk = self._sock.recv(_READ_BYTES)
             if not chunk:
                 return b""
-            data += chunk
-        return bytes(data)
+            self._read += chunk
+        data = bytes(self._read[:n])
+        del self._read[:n]
+        return data
 
 
 class RunnerProcess:

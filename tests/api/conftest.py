@@ -58,7 +58,9 @@ async def api(tmp_path, tiny_gguf):
     """With one model, ``tiny``."""
     runners = FakeRunners()
     app = make_app(Settings(models=tmp_path / "models"), start_runner=runners)
-    async with TestClient(TestServer(app, handler_cancellation=True)) as client:
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)  # as ``serve`` has it
+    async with TestClient(server) as client:
         api = Api(client, runners, app[SERVICE])
         digest, _ = api.service.store.blobs.add(tiny_gguf)
         await api.create("tiny", files={"tiny.gguf": str(digest)})

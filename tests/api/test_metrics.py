@@ -190,11 +190,11 @@ def test_models_beyond_the_limit_are_one():
 def test_tokens_that_come_together_share_their_time_and_the_last_ones_count():
     metrics = Metrics()
     watch = TokenWatch(metrics, "m", 0)
-    watch.see(Piece(id=1, text="", tokens=[1, 2]))
-    watch.see(Piece(id=1, text="held back", tokens=[]))
-    watch.see(Piece(id=1, text="", tokens=[3, 4, 5]))
+    watch.see(Piece(id=1, text="", tokens=[1, 2]), 5)
+    watch.see(Piece(id=1, text="held back", tokens=[]), 6)
+    watch.see(Piece(id=1, text="", tokens=[3, 4, 5]), 7)
     usage = Usage(prompt_tokens=9, cached_tokens=8, prompt_ns=1, output_tokens=6, output_ns=1)
-    watch.see(Finished(id=1, reason="stop", usage=usage, prompt_ids=[]))
+    watch.see(Finished(id=1, reason="stop", usage=usage, prompt_ids=[]), 8)
     page = Page(metrics.page([]).decode())
     assert page["gristmill_output_tokens_total", "m"] == 6
     assert page["gristmill_token_seconds_count", "m"] == 3

@@ -20,6 +20,11 @@ def tool(name, parameters=CITY, *, strict=False):
     return Tool(function=ToolFunction(name=name, parameters=parameters, strict=strict))
 
 
+def allowed(mode, *names):
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 WEATHER, TIME = tool("weather"), tool("time", {})
 
 
@@ -30,6 +35,9 @@ WEATHER, TIME = tool("weather"), tool("time", {})
         ("none", [], False),
         ("required", ["weather", "time"], True),
         ({"type": "function", "function": {"name": "time"}}, ["time"], True),
+        (allowed("auto", "time"), ["time"], False),
+        (allowed("required", "time", "weather"), ["weather", "time"], True),
+        ({"type": "allowed_tools", "allowed_tools": {"tools": [{"function": {"name": "time"}}]}}, ["time"], False),
     ],
 )
 def test_who_is_offered(tool_choice, names, forced):
@@ -45,6 +53,11 @@ def test_who_is_offered(tool_choice, names, forced):
         ({"type": "function"}, "an object must be"),
         ({"function": {"name": 5}}, "an object must be"),
         ({"function": {"name": "other"}}, 'there is no tool "other"'),
+        (allowed("auto", "other"), 'there is no tool "other"'),
+        (allowed("auto"), "a list of tools"),
+        (allowed("none", "weather"), 'a mode, "auto" or "required"'),
+        ({"type": "allowed_tools"}, "allowed_tools needs"),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": ["weather"]}}, "an object must be"),
     ],
 )
 def test_a_choice_that_cannot_be_made_is_refused(tool_choice, text):

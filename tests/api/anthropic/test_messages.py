@@ -14,6 +14,7 @@ from gristmill.api.anthropic.request import MessagesRequest, check, native_reque
 from gristmill.runtime.errors import InvalidRequest
 
 ASK = [{"role": "user", "content": "hi"}]
+SCHEMA = {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 
 
 def native(can_think=True, **body):
@@ -120,6 +121,18 @@ def test_tools():
     assert (tool.function.name, tool.function.strict, asked.tool_choice) == ("f", True, "required")
     named = native(tools=tools, tool_choice={"type": "tool", "name": "f"}).tool_choice
     assert named == {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize("fields", [{"output_config": {"format": SCHEMA, "effort": "low"}}, {"output_format": SCHEMA}])
+def test_a_schema_for_the_answer(fields):
+    assert native(**fields).format == SCHEMA["schema"]
+    assert native(output_config={"format": None}).format is None
+
+
+@pytest.mark.parametrize("given", [5, {}, {"type": "json_schema"}, {"type": "json", "schema": {}}])
+def test_a_format_that_is_none_is_refused(given):
+    with pytest.raises(InvalidRequest, match=r"output_config\.format: expected"):
+        native(output_config={"format": given})
 
 
 @pytest.mark.parametrize(

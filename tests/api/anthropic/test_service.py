@@ -74,6 +74,18 @@ async def test_a_model_with_a_system_text_counts_where_all_turns_are_ignored(api
     assert counted[1] > counted[0]
 
 
+async def test_tools_count_only_for_a_model_that_has_them(api):
+    body = {**ASK, "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+    assert await refused(api, body, COUNT) == await refused(api, body)
+
+
+async def test_the_answers_schema_becomes_a_grammar(api):
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    await posted(api, {**ASK, "output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    _, sampling, _ = api.runners.last.prompts[-1]
+    assert (sampling.grammar.kind, json.loads(sampling.grammar.text)) == ("json_schema", schema)
+
+
 async def test_thinking_is_dropped_for_a_model_without_it(api):
     answer = await posted(api, {**ASK, "thinking": {"type": "enabled", "budget_tokens": 5}})
     assert [block["type"] for block in answer["content"]] == ["text"]

@@ -144,6 +144,14 @@ def test_tools():
     assert native(input="x", tool_choice=of_chats).tool_choice == of_chats
 
 
+def test_allowed_tools_are_those_of_chats():
+    named = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}
+    function = {"type": "function", "function": {"name": "f"}}
+    of_chats = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [function]}}
+    assert native(input="x", tool_choice=named).tool_choice == of_chats
+    assert native(input="x", tool_choice=of_chats).tool_choice == of_chats
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -160,7 +168,7 @@ def test_tools():
         ({"input": "x", "tools": [{"type": "namespace", "name": "n", "tools": 5}]}, "tools: tools of the namespace"),
         ({"input": "x", "tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, "tools: tools of the namespace"),
         ({"input": "x", "tools": [{"name": "f", "parameters": []}]}, 'tools: parameters of "f" must be an object'),
-        ({"input": "x", "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice: an object must be"),
+        ({"input": "x", "tool_choice": {"type": "mcp"}}, "tool_choice: an object must be"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x/y.png"}]}]},
             "image URLs are not currently supported",

@@ -4,12 +4,16 @@ import asyncio
 import base64
 import json
 import struct
+import threading
 
 import msgspec
 import pytest
+import zstandard
 from support.tiny_model import write_tiny_model
 
-from gristmill.api.openai import answers
+from gristmill.api.body import MAX_BODIES_BYTES
+from gristmill.api.openai import answers, handlers
+from gristmill.api.openai.chat import chat_requests
 from gristmill.api.openapi.answers import ModelList, ModelObject
 from gristmill.runtime.errors import GristmillError
 
@@ -216,9 +220,51 @@ async def test_the_wrong_encoding_of_vectors_names_the_right_ones(api):
     assert text == "Invalid value for 'encoding_format' = int8. Supported values: ['float', 'base64']."
 
 
-async def test_a_compressed_body_is_refused(api):
-    found = await refused(api, "/v1/chat/completions", CHAT, headers={"Content-Encoding": "compress"})
+async def test_a_zstd_body_is_read(api):
+    body = zstandard.compress(json.dumps(CHAT).encode())
+    for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat"):
+        asked = body if "messages" in path else zstandard.compress(json.dumps({**CHAT, "input": "Hi"}).encode())
+        if path == "/v1/messages":
+            asked = zstandard.compress(json.dumps({**CHAT, "max_tokens": 4}).encode())
+        status, _, data = await api.send("POST", path, asked, headers={"Content-Encoding": " ZSTD"})
+        assert status == 200, data
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{}", (400, "invalid_request_error", "request body is no zstd stream, is damaged, or needs")),
+        (zstandard.compress(b"{}")[:-1], (400, "invalid_request_error", "unexpected EOF")),
+        (zstandard.compress(b" " * (2 << 20)), (413, "api_error", "request body too large (limit 1048576 bytes after")),
+        (b"", (400, "invalid_request_error", "EOF")),
+    ],
+    ids=["plain", "cut", "bomb", "empty"],
+)
+async def test_a_zstd_body_that_cannot_be_used_is_refused(api, body, expected):
+    status, kind, text = await refused(api, "/v1/chat/completions", body, headers={"Content-Encoding": "zstd"})
+    assert (status, kind, text[: len(expected[2])]) == expected
+    assert api.service.bodies._left == MAX_BODIES_BYTES
+
+
+@pytest.mark.parametrize("coding", ["compress", "gzip", "deflate", "br", "zstd, zstd", "gzip,zstd"])
+async def test_a_body_in_another_coding_is_refused(api, coding):
+    found = await refused(api, "/v1/chat/completions", CHAT, headers={"Content-Encoding": coding})
     assert found == (415, "api_error", "content-encoding is not supported, send the body as it is")
+
+
+async def test_a_large_body_is_translated_in_a_thread(api, monkeypatch):
+    threads = []
+
+    def translated(body):
+        threads.append(threading.current_thread())
+        return chat_requests(body)
+
+    monkeypatch.setattr(handlers, "chat_requests", translated)
+    many = [{"role": "user", "content": "x" * 100}] * 3000
+    for messages in (CHAT["messages"], many):
+        await api.send("POST", "/v1/chat/completions", {**CHAT, "messages": messages})
+    small, large = (thread is threading.main_thread() for thread in threads)
+    assert (small, large) == (True, False)
 
 
 async def test_a_body_that_is_no_text_is_refused(api):

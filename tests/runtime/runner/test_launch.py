@@ -46,7 +46,7 @@ async def test_a_dead_spare_is_not_given_out(launcher):
     assert taken.process.pid != spare.process.pid
     taken.process.kill()
     await taken.process.wait()
-    taken.writer.close()
+    taken.link.close()
 
 
 async def test_processes_taken_at_the_same_time_leave_one_spare_and_no_other(launcher):
@@ -58,7 +58,7 @@ async def test_processes_taken_at_the_same_time_leave_one_spare_and_no_other(lau
     for launched in taken:
         launched.process.kill()
         await launched.process.wait()
-        launched.writer.close()
+        launched.link.close()
     await launcher.close()
     assert not children() - before
 
@@ -79,7 +79,7 @@ async def test_without_a_spare_processes_are_launched_when_needed():
     taken = await launcher.take()
     taken.process.kill()
     await taken.process.wait()
-    taken.writer.close()
+    taken.link.close()
     await asyncio.sleep(0.05)
     assert launcher._spare is None
     await launcher.close()
@@ -87,6 +87,6 @@ async def test_without_a_spare_processes_are_launched_when_needed():
 
 async def test_a_spare_ends_with_its_server(launcher):
     spare = await spare_of(launcher)
-    spare.writer.close()
+    spare.link.close()
     async with asyncio.timeout(30):
         assert await spare.process.wait() == 0

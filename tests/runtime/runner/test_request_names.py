@@ -4,34 +4,35 @@ import asyncio
 import logging
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 
 from gristmill.runtime.params import Sampling
 from gristmill.runtime.request_id import REQUEST_ID
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launched
-from gristmill.runtime.runner.messages import Embed, Failed, Submit, ToRunner
+from gristmill.runtime.runner.messages import Embed, Failed, Submit
 from gristmill.runtime.runner.process import RunnerProcess
 
 
 class Sent:
-    """The writing end of a runner's socket: keeps what would be sent."""
+    """A link without a process: keeps what would be sent."""
+
+    is_closing = False
 
     def __init__(self):
         self.messages = []
 
-    def is_closing(self):
-        return False
+    def listen(self, on_message, on_end):
+        pass
 
-    def write(self, frame):
-        self.messages.append(msgspec.msgpack.decode(frame[4:], type=ToRunner))
+    def send(self, message):
+        self.messages.append(message)
 
 
 @pytest.mark.parametrize("name", ["req_1", ""])
 async def test_the_present_request_is_named_in_messages(name):
     sent = Sent()
-    runner = Runner(Launched(SimpleNamespace(returncode=None), None, sent))
+    runner = Runner(Launched(SimpleNamespace(returncode=None), sent))
     token = REQUEST_ID.set(name)
     answers = runner.submit("x", Sampling())
     REQUEST_ID.reset(token)
