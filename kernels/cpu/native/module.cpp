@@ -15,8 +15,6 @@
 
 namespace gristmill {
 
-uint32_t* tables[kNumTables];
-
 namespace {
 
 using ProgramRef = std::shared_ptr<Program>;
@@ -120,9 +118,7 @@ PyObject* set_table(PyObject*, PyObject* args) {
     int id;
     Py_buffer words;
     if (!PyArg_ParseTuple(args, "iy*", &id, &words)) return nullptr;
-    auto* copy = new uint8_t[static_cast<size_t>(words.len) + 4];   // lives as long as the process
-    std::memcpy(copy, words.buf, static_cast<size_t>(words.len));
-    tables[id] = reinterpret_cast<uint32_t*>(copy);
+    gristmill::set_table(static_cast<Table>(id), words.buf, static_cast<size_t>(words.len));
     PyBuffer_Release(&words);
     Py_RETURN_NONE;
 }

@@ -3,10 +3,15 @@
 
 namespace gristmill { namespace GM_LEVEL {
 
+constexpr int kBlock = 256;
+
 static inline float inverse(float d) { return d < 1e-30f && d > -1e-30f ? 0.0f : 1.0f / d; }
 static inline float min_f(F x) { return -max_f(sub(set_f(0.0f), x)); }
 // Bounds are whole numbers, so it does not matter that they come before rounding; NaN becomes the lower one.
 static inline F rounded(F x, float low, float high) { return to_f(round_i(min(max(x, set_f(low)), set_f(high)))); }
+static inline int nearest_code(float value, float factor, int low, int high) {
+    return static_cast<int>(lane0(rounded(set_f(value * factor), static_cast<float>(low), static_cast<float>(high))));
+}
 static inline void put_half(uint8_t* out, float x) {
     uint8_t room[32];
     store_f16(room, set_f(x));

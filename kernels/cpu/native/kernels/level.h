@@ -23,6 +23,9 @@
 #include "masked.h"
 #include "encode_search.h"
 #include "encode_exact.h"
+#include "encode_k.h"
+#include "encode_grid.h"
+#include "encode_iq.h"
 #include "encode.h"
 
 #define GM_TEXT2(x) #x
