@@ -118,8 +118,12 @@ PyObject* set_table(PyObject*, PyObject* args) {
     int id;
     Py_buffer words;
     if (!PyArg_ParseTuple(args, "iy*", &id, &words)) return nullptr;
-    gristmill::set_table(static_cast<Table>(id), words.buf, static_cast<size_t>(words.len));
+    const bool ok = id >= 0 && id < kNumTables && gristmill::set_table(static_cast<Table>(id), words.buf, static_cast<size_t>(words.len));
     PyBuffer_Release(&words);
+    if (!ok) {
+        PyErr_Format(PyExc_ValueError, "table %d is none of tables.h", id);
+        return nullptr;
+    }
     Py_RETURN_NONE;
 }
 

@@ -1,14 +1,15 @@
 // The search of the IQ formats' grids: what kernels/formats/grid_search.py says, on vectors.
 //
-// The whole grid is searched for two groups of elements at a time, in chunks whose worths stay in the first cache. A
-// lane is one sampled scale (with a delta: 8 scales, up and then down), so the best entry of each scale is found
-// without a step across lanes.
+// A lane is one sampled scale (with a delta: 8 scales, up and then down), so the best entry of each scale is found
+// without a step across lanes. The gain of an entry is the sum of those of its halves, of which there are few (81 or
+// 64): they are computed first, and then an entry costs one addition and a comparison. Two groups of elements go
+// through the grid side by side.
 #pragma once
 #include "../tables.h"
 
 namespace gristmill { namespace GM_LEVEL {
 
-constexpr int kOctets = 32, kChunk = 256, kLines = 16;
+constexpr int kOctets = 32, kLines = 16;
 
 // How a format uses a grid: x = d * kUnit * (2 sc + 1) * (g +- delta) * sign. Entries have kSize elements; kShared
 // octets share sc. kEven: an even number of minus signs in an octet. Without delta (1/8), entries are magnitudes.
@@ -17,6 +18,7 @@ struct Coding {
     static constexpr Table kTable = table;
     static constexpr int kEntries = entries, kSize = size, kParts = 8 / size, kShared = shared, kScales = scales;
     static constexpr int kSubs = kOctets / shared, kSamples = delta ? kLines / 2 : kLines;
+    static constexpr int kLevels = size == 8 ? 3 : 8, kHalf = size / 2, kHalves = size == 8 ? 81 : 64;
     static constexpr bool kEven = even, kDelta = delta, kSharesDelta = shares_delta;
     static constexpr float kFirst = delta ? 0.3f : 0.4f, kRatio = delta ? 1.29f : 1.1055f;
 };
@@ -26,8 +28,8 @@ struct GridCodes {
     int scale[16], index[64], signs[kOctets], is_down[kOctets];
 };
 
-struct Worth {                  // of kChunk entries for one group: a, b, sums of w g, and a with one element turned
-    alignas(64) float a[kChunk], b[kChunk], c[kChunk], turned[kChunk];
+template <class C> struct Halves {      // gains of all first or second halves of entries, and with one element turned
+    alignas(64) float gain[C::kHalves][kLines], turned[C::kHalves][kLines];
 };
 
 struct Best {                   // of each lane
@@ -65,60 +67,57 @@ template <class C> static void weigh_block(const float* x, const float* importan
     }
 }
 
-template <class C> static void weigh_entries(int first, const float* const wx[2], const float* const w[2], Worth* out) {
-    const int8_t* column = columns[C::kTable] + first;
-    for (int e = 0; e < kChunk; e += 16) {
-        F a[2], b[2], c[2], least[2];
-        for (int q = 0; q < 2; ++q) a[q] = b[q] = c[q] = set_f(0.0f), least[q] = set_f(3e38f);
-        for (int j = 0; j < C::kSize; ++j) {
-            const F g = to_f(widen_i8(column + j * C::kEntries + e));
-            for (int q = 0; q < 2; ++q) {
-                const F p = mul(set_f(wx[q][j]), g), v = mul(set_f(w[q][j]), g);
-                a[q] = add(a[q], p), b[q] = fma(v, g, b[q]);
-                if (C::kDelta) c[q] = add(c[q], v);
-                if (C::kEven) least[q] = min(p, least[q]);
+// Gains by 2 s: w x g - s / 2 (w g^2). half: -s / 2 of each lane; shift: -s times the lane's delta.
+template <class C> static void half_gains(const float* wx, const float* w, bool is_odd, F half, F shift, Halves<C>& out) {
+    float least[C::kHalves] = {3e38f};
+    store_f(out.gain[0], set_f(0.0f));
+    for (int j = 0, n = 1; j < C::kHalf; ++j, n *= C::kLevels)
+        for (int level = C::kLevels - 1; level >= 0; --level) {      // the lowest one last: it overwrites what the others add to
+            const float g = grids[C::kTable].levels[level], p = wx[j] * g, wg = w[j] * g;
+            F gain = fma(set_f(wg * g), half, set_f(p));
+            if (C::kDelta) gain = fma(set_f(wg), shift, gain);
+            for (int i = 0; i < n; ++i) {
+                store_f(out.gain[level * n + i], add(load_f(out.gain[i]), gain));
+                if (C::kEven) least[level * n + i] = p < least[i] ? p : least[i];
             }
         }
-        for (int q = 0; q < 2; ++q) {
-            store_f(out[q].a + e, a[q]), store_f(out[q].b + e, b[q]);
-            if (C::kDelta) store_f(out[q].c + e, c[q]);
-            if (C::kEven) store_f(out[q].turned + e, sub(a[q], add(least[q], least[q])));
-        }
+    if (is_odd)
+        for (int i = 0; i < C::kHalves; ++i) store_f(out.turned[i], sub(load_f(out.gain[i]), set_f(2.0f * least[i])));
+}
+
+template <class C, bool kTurned> static GM_INLINE F entry_gain(const Halves<C>* halves, const uint8_t* entry) {
+    const F first = load_f(halves[0].gain[entry[0]]), second = load_f(halves[1].gain[entry[1]]);
+    if constexpr (!kTurned) return add(first, second);
+    return max(add(load_f(halves[0].turned[entry[0]]), second), add(first, load_f(halves[1].turned[entry[1]])));
+}
+
+// The best entries of two groups of elements, in all lanes.
+template <class C, bool kTurned0, bool kTurned1> static void search(const Halves<C> (*halves)[2], Best* best) {
+    Best left = {set_f(-3e38f), set_i(0)}, right = left;
+    I at = set_i(0);
+    const uint8_t* entry = grids[C::kTable].halves;
+    for (int e = 0; e < C::kEntries; ++e, entry += 2, at = add_i(at, set_i(1))) {
+        const F a = entry_gain<C, kTurned0>(halves[0], entry), b = entry_gain<C, kTurned1>(halves[1], entry);
+        left = {max(a, left.gain), pick(a, left.gain, at, left.at)};
+        right = {max(b, right.gain), pick(b, right.gain, at, right.at)};
     }
+    best[0] = left, best[1] = right;
 }
 
-// Entries from `first` on, each against the best so far. half: -s / 2 of each lane; shift: -s times the lane's delta.
-template <class C> static void better_entries(const float* a0, const float* a1, const Worth* worth, int first, F half,
-                                              F shift, Best* best) {
-    const float* const a[2] = {a0, a1};
-    Best found[2] = {best[0], best[1]};
-    I at = set_i(first);
-    for (int e = 0; e < kChunk; ++e, at = add_i(at, set_i(1)))
-        for (int q = 0; q < 2; ++q) {
-            F gain = fma(set_f(worth[q].b[e]), half, set_f(a[q][e]));
-            if (C::kDelta) gain = fma(set_f(worth[q].c[e]), shift, gain);
-            found[q].at = pick(gain, found[q].gain, at, found[q].at);
-            found[q].gain = max(gain, found[q].gain);
-        }
-    best[0] = found[0], best[1] = found[1];
-}
-
-// The best entries of two groups for all lanes: of two octets, or of the two halves of one.
+// Of two octets, or of the two parts of one.
 template <class C> static void best_entries(const float* const wx[2], const float* const w[2], const bool is_odd[2], F half,
                                             F shift, I* at) {
-    Worth worth[2];
-    const Best none = {set_f(-3e38f), set_i(0)};
-    Best best[2] = {none, none}, turned[2] = {none, none};
-    const bool halves = C::kSize == 4 && is_odd[0];
-    for (int first = 0; first < C::kEntries; first += kChunk) {
-        weigh_entries<C>(first, wx, w, worth);
-        const float* a0 = C::kSize == 8 && is_odd[0] ? worth[0].turned : worth[0].a;
-        const float* a1 = C::kSize == 8 && is_odd[1] ? worth[1].turned : worth[1].a;
-        better_entries<C>(a0, a1, worth, first, half, shift, best);
-        if (halves) better_entries<C>(worth[0].turned, worth[1].turned, worth, first, half, shift, turned);
-    }
+    Halves<C> halves[2][2];
+    for (int q = 0; q < 2; ++q)
+        for (int h = 0; h < 2; ++h)
+            half_gains<C>(wx[q] + C::kHalf * h, w[q] + C::kHalf * h, is_odd[q], half, shift, halves[q][h]);
+    Best best[2], turned[2];
+    if (C::kSize == 8 && is_odd[0]) is_odd[1] ? search<C, true, true>(halves, best) : search<C, true, false>(halves, best);
+    else if (C::kSize == 8 && is_odd[1]) search<C, false, true>(halves, best);
+    else search<C, false, false>(halves, best);
     at[0] = best[0].at, at[1] = best[1].at;
-    if (halves) {               // one element is turned, in the half where less is lost by it
+    if (C::kSize == 4 && is_odd[0]) {               // one element is turned, in the part where less is lost by it
+        search<C, true, true>(halves, turned);
         const F left = sub(turned[0].gain, best[0].gain), right = sub(turned[1].gain, best[1].gain);
         at[0] = pick(right, left, at[0], turned[0].at);
         at[1] = pick(right, left, turned[1].at, at[1]);
@@ -150,11 +149,11 @@ static const float* lanes_of_delta() {
 }
 
 // The lines of one sub-block, and the scales of their lanes.
-template <class C> static void find_lines(const Weighed& block, int sub, float highest, Lines& lines, float* scales) {
+template <class C> static void find_lines(const Weighed& block, int sub, Lines& lines, float* scales) {
     const int first = sub * C::kShared;
     float scale = 0.0f;
     for (int k = 0; k < C::kShared; ++k) scale = block.top[first + k] > scale ? block.top[first + k] : scale;
-    scale = scale / highest * C::kFirst;
+    scale = scale / (grids[C::kTable].levels[C::kLevels - 1] + (C::kDelta ? 0.125f : 0.0f)) * C::kFirst;
     for (int i = 0; i < kLines; ++i) {
         scales[i] = i < C::kSamples ? scale : scales[i - C::kSamples];
         scale *= C::kRatio;
@@ -258,8 +257,7 @@ template <class C> static int turned_element(const float* wx, const int* index) 
     return best;
 }
 
-// highest: of the grid's values, delta included; unit: of scales.
-template <class C> static void grid_codes(const float* x, const float* importance, float highest, float unit, GridCodes& out) {
+template <class C> static void grid_codes(const float* x, const float* importance, float unit, GridCodes& out) {
     Weighed block;
     Lines lines;
     float wanted[C::kSubs];
@@ -267,7 +265,7 @@ template <class C> static void grid_codes(const float* x, const float* importanc
     weigh_block<C>(x, importance, block);
     for (int j = 0; j < C::kSubs; ++j) {
         float scales[kLines], best = 0.0f, a, b;
-        find_lines<C>(block, j, highest, lines, scales);
+        find_lines<C>(block, j, lines, scales);
         int at = 0;
         for (int i = 0; i < C::kSamples; ++i) {
             bool is_down;

@@ -19,7 +19,7 @@ static inline void put_nibbles(const int* scale, int n, uint8_t* out) {
 
 static void encode_iq2_xxs(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ2_XXS, 256, 8, 4, 16, true>>(x, importance, 43.0f, 0.125f, c);
+    grid_codes<Coding<kGridIQ2_XXS, 256, 8, 4, 16, true>>(x, importance, 0.125f, c);
     put_half(out, c.d);
     for (int j = 0; j < 8; ++j) {
         for (int i = 0; i < 4; ++i) out[2 + 8 * j + i] = static_cast<uint8_t>(c.index[4 * j + i]);
@@ -29,7 +29,7 @@ static void encode_iq2_xxs(const float* x, const float* importance, uint8_t* out
 
 static void encode_iq2_xs(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ2_XS, 512, 8, 2, 16, true>>(x, importance, 43.0f, 0.125f, c);
+    grid_codes<Coding<kGridIQ2_XS, 512, 8, 2, 16, true>>(x, importance, 0.125f, c);
     put_half(out, c.d);
     for (int k = 0; k < kOctets; ++k)
         put_word(out + 2 + 2 * k, static_cast<uint32_t>(c.index[k] | (c.signs[k] & 127) << 9), 2);
@@ -38,7 +38,7 @@ static void encode_iq2_xs(const float* x, const float* importance, uint8_t* out)
 
 static void encode_iq2_s(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ2_S, 1024, 8, 2, 16, false>>(x, importance, 43.0f, 0.125f, c);
+    grid_codes<Coding<kGridIQ2_S, 1024, 8, 2, 16, false>>(x, importance, 0.125f, c);
     put_half(out, c.d);
     for (int k = 0; k < kOctets; ++k) {
         out[2 + k] = static_cast<uint8_t>(c.index[k]);
@@ -54,7 +54,7 @@ static void encode_iq2_s(const float* x, const float* importance, uint8_t* out) 
 
 static void encode_iq3_xxs(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ3_XXS, 256, 4, 4, 16, true>>(x, importance, 62.0f, 0.25f, c);
+    grid_codes<Coding<kGridIQ3_XXS, 256, 4, 4, 16, true>>(x, importance, 0.25f, c);
     put_half(out, c.d);
     for (int i = 0; i < 64; ++i) out[2 + i] = static_cast<uint8_t>(c.index[i]);
     for (int j = 0; j < 8; ++j) put_word(out + 66 + 4 * j, signs_and_scale(c, j), 4);
@@ -62,7 +62,7 @@ static void encode_iq3_xxs(const float* x, const float* importance, uint8_t* out
 
 static void encode_iq3_s(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ3_S, 512, 4, 4, 16, false>>(x, importance, 15.0f, 1.0f, c);
+    grid_codes<Coding<kGridIQ3_S, 512, 4, 4, 16, false>>(x, importance, 1.0f, c);
     put_half(out, c.d);
     for (int i = 0; i < 64; ++i) out[2 + i] = static_cast<uint8_t>(c.index[i]);
     for (int j = 0; j < 8; ++j) {
@@ -76,7 +76,7 @@ static void encode_iq3_s(const float* x, const float* importance, uint8_t* out) 
 
 static void encode_iq1_s(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ1, 2048, 8, 4, 8, false, true, true>>(x, importance, 1.125f, 1.0f, c);
+    grid_codes<Coding<kGridIQ1, 2048, 8, 4, 8, false, true, true>>(x, importance, 1.0f, c);
     put_half(out, c.d);
     for (int j = 0; j < 8; ++j) {
         int word = c.scale[j] << 12 | c.is_down[4 * j] << 15;
@@ -90,7 +90,7 @@ static void encode_iq1_s(const float* x, const float* importance, uint8_t* out) 
 
 static void encode_iq1_m(const float* x, const float* importance, uint8_t* out) {
     GridCodes c;
-    grid_codes<Coding<kGridIQ1, 2048, 8, 2, 8, false, true>>(x, importance, 1.125f, 1.0f, c);
+    grid_codes<Coding<kGridIQ1, 2048, 8, 2, 8, false, true>>(x, importance, 1.0f, c);
     for (int k = 0; k < kOctets; ++k) out[k] = static_cast<uint8_t>(c.index[k]);
     for (int i = 0; i < 16; ++i) {
         int high[2];
