@@ -27,9 +27,15 @@ static void encode(const void* args, Scratch, int64_t first, int64_t last) {
                 case 17: encode_iq2_xs(x + i, weights, out); break;
                 case 18: encode_iq3_xxs(x + i, weights, out); break;
                 case 19: encode_iq1_s(x + i, weights, out); break;
+                case 20: encode_iq4_nl(x + i, weights, out); break;
                 case 21: encode_iq3_s(x + i, weights, out); break;
                 case 22: encode_iq2_s(x + i, weights, out); break;
+                case 23: encode_iq4_xs(x + i, weights, out); break;
                 case 29: encode_iq1_m(x + i, weights, out); break;
+                case 34: encode_tq1_0(x + i, out); break;
+                case 35: encode_tq2_0(x + i, out); break;
+                case 39: encode_mxfp4(x + i, weights, out); break;
+                case 40: encode_nvfp4(x + i, weights, out); break;
             }
         }
     }
