@@ -39,7 +39,8 @@ class Coding:
     ``n_octets`` share sc, one of ``n_scales``. Without ``delta`` entries are magnitudes; with it they have signs of
     their own, and ``shares_delta`` says whether its sign belongs to a scale, or to each octet. ``is_even``: see above.
     The first scale that is tried makes the largest element ``first`` times the largest value of the grid, and each
-    further one is ``ratio`` times the one before.
+    further one is ``ratio`` times the one before; but with the last one of magnitudes, it is the smallest value, for
+    blocks whose elements are all of a size.
     """
 
     grid: str
@@ -50,7 +51,7 @@ class Coding:
     delta: float = 0.0
     shares_delta: bool = False
     first: float = 0.4
-    ratio: float = 1.1055
+    ratio: float = 1.1134
 
     @property
     def n_samples(self) -> int:
@@ -107,9 +108,12 @@ def _block_codes(x: Tensor, w: Tensor, coding: Coding) -> GridCodes:
 
 def _sampled_scales(x: Tensor, coding: Coding) -> Tensor:
     """(n, subs, samples)"""
-    factors = torch.tensor([coding.first * coding.ratio**i for i in range(coding.n_samples)], device=x.device)
-    highest = float(grid(coding.grid, x.device).max()) + coding.delta
-    return x.abs().amax((-1, -2))[..., None] / highest * factors
+    entries = grid(coding.grid, x.device)
+    highest = float(entries.max()) + coding.delta
+    factors = [coding.first * coding.ratio**i / highest for i in range(coding.n_samples)]
+    if not coding.delta:
+        factors[-1] = 1 / float(entries.min())
+    return x.abs().amax((-1, -2))[..., None] * torch.tensor(factors, device=x.device)
 
 
 def _lines(wx: Tensor, w: Tensor, is_odd: Tensor, sampled: Tensor, coding: Coding) -> _Lines:

@@ -57,5 +57,6 @@ void test_products(Context& level, Context& portable, Report&);
 void test_combinations(Context& level, Context& portable, Report&);
 void test_attention(Context& level, Context& portable, Report&);
 void test_rows(Context& level, Context& portable, Report&);
+void test_encoders(Context& level, Context& portable, Report&);
 
 }  // namespace gristmill

@@ -20,7 +20,7 @@ struct Coding {
     static constexpr int kSubs = kOctets / shared, kSamples = delta ? kLines / 2 : kLines;
     static constexpr int kLevels = size == 8 ? 3 : 8, kHalf = size / 2, kHalves = size == 8 ? 81 : 64;
     static constexpr bool kEven = even, kDelta = delta, kSharesDelta = shares_delta;
-    static constexpr float kFirst = delta ? 0.3f : 0.4f, kRatio = delta ? 1.29f : 1.1055f;
+    static constexpr float kFirst = delta ? 0.3f : 0.4f, kRatio = delta ? 1.29f : 1.1134f;
 };
 
 struct GridCodes {
@@ -151,13 +151,10 @@ static const float* lanes_of_delta() {
 // The lines of one sub-block, and the scales of their lanes.
 template <class C> static void find_lines(const Weighed& block, int sub, Lines& lines, float* scales) {
     const int first = sub * C::kShared;
-    float scale = 0.0f;
-    for (int k = 0; k < C::kShared; ++k) scale = block.top[first + k] > scale ? block.top[first + k] : scale;
-    scale = scale / (grids[C::kTable].levels[C::kLevels - 1] + (C::kDelta ? 0.125f : 0.0f)) * C::kFirst;
-    for (int i = 0; i < kLines; ++i) {
-        scales[i] = i < C::kSamples ? scale : scales[i - C::kSamples];
-        scale *= C::kRatio;
-    }
+    float top = 0.0f, factor = C::kFirst / (grids[C::kTable].levels[C::kLevels - 1] + (C::kDelta ? 0.125f : 0.0f));
+    for (int k = 0; k < C::kShared; ++k) top = block.top[first + k] > top ? block.top[first + k] : top;
+    for (int i = 0; i < kLines; ++i, factor *= C::kRatio) scales[i] = i < C::kSamples ? top * factor : scales[i - C::kSamples];
+    if (!C::kDelta) scales[kLines - 1] = top / grids[C::kTable].levels[0];      // for elements that are all of a size
     const F s = load_f(scales), half = mul(s, set_f(-0.5f)), delta = C::kDelta ? load_f(lanes_of_delta()) : set_f(0.0f);
     for (int k = first; k < first + C::kShared; k += C::kSize / 4) {
         const int second = 8 * k + C::kSize;
