@@ -109,7 +109,7 @@ def _note_missing(plan: QuantizationPlan, imatrix: ImportanceMatrix | None) -> N
     """What the work itself would end with."""
     blind = [tensor.info.name for tensor in plan.without_importance(imatrix)]
     if blind:
-        note(f"warning: {_some(blind)} need an importance matrix; give --imatrix FILE")
+        note(f"warning: the work will need an importance matrix for {_some(blind)}; give --imatrix FILE")
 
 
 def _warn(plan: QuantizationPlan) -> None:

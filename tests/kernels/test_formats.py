@@ -198,12 +198,15 @@ def test_the_error_of_encoding_is_no_larger_than_that_of_ggml(name, file, encode
 def test_native_encoders_are_as_good_as_the_reference(name, weighed):
     row = FORMATS[name]
     generator = torch.Generator().manual_seed(4)
-    x = torch.randn(7, 3 * 256, generator=generator) * torch.logspace(-6, 3, 7)[:, None]
+    size = torch.logspace(-6, 3, 7)
+    x = torch.randn(7, 3 * 256, generator=generator) * size[:, None]
     imatrix = torch.rand(3 * 256, generator=generator) + 0.01 if weighed else None
     weights = 1.0 if imatrix is None else imatrix.double()
     encoded = Encoder()(x, row, imatrix), row.encode(x, imatrix)
     errors = [((row.decode(q).double() - x).square() * weights).sum(1) for q in encoded]
-    assert (errors[0] <= errors[1] * 1.02 + 1e-30).all()
+    # The scales of small numbers are subnormal: a few steps of float16, and which is chosen hangs on the last bit.
+    limit = torch.where(size < 0.02, 1.1, 1.02)
+    assert (errors[0] <= errors[1] * limit + 1e-30).all()
     assert errors[0].sum() <= errors[1].sum() * 1.002
 
 
