@@ -42,7 +42,9 @@ def quantize(arguments: Namespace) -> int:
     imatrix = read_imatrix(arguments.imatrix) if arguments.imatrix else None
     with open_checkpoint(model_path(arguments.source)) as source:
         plan = plan_quantization(source, file_type, imatrix=imatrix, wishes=wishes)
-        _warn(plan, imatrix)
+        _warn(plan)
+        if arguments.dry_run:
+            _note_missing(plan, imatrix)
         start = time.monotonic()
         n_file_bytes = None if arguments.dry_run else _write(source, target, plan, imatrix)
         seconds = time.monotonic() - start
@@ -103,12 +105,17 @@ def _override(text: str) -> tuple[re.Pattern[str], Format]:
         raise GristmillError(f"invalid value for --tensor-type: {cut(pattern)}: {error.msg}") from None
 
 
-def _warn(plan: QuantizationPlan, imatrix: ImportanceMatrix | None) -> None:
-    requantized, blind, other = plan.requantized(), plan.without_importance(imatrix), plan.fallbacks()
+def _note_missing(plan: QuantizationPlan, imatrix: ImportanceMatrix | None) -> None:
+    """What the work itself would end with."""
+    blind = [tensor.info.name for tensor in plan.without_importance(imatrix)]
+    if blind:
+        note(f"warning: the work will need an importance matrix for {_some(blind)}; give --imatrix FILE")
+
+
+def _warn(plan: QuantizationPlan) -> None:
+    requantized, other = plan.requantized(), plan.fallbacks()
     if requantized:
         note(f"warning: {_some(requantized)} lose twice: they are quantized already; quantize from F16 or F32 weights")
-    if blind:
-        note(f"warning: {_some(blind)} will be poor without an importance matrix; give --imatrix FILE")
     if other:
         note(f"note: {_some(other)} get another format, because their rows are not whole blocks")
 

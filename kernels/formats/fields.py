@@ -15,6 +15,12 @@ def put_half(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.float16).contiguous().view(torch.uint8)
 
 
+def put_words(values: torch.Tensor, n_bytes: int) -> torch.Tensor:
+    """Whole numbers (n_blocks, n) as little-endian words (n_blocks, n * n_bytes)."""
+    shifts = 8 * torch.arange(n_bytes, device=values.device, dtype=values.dtype)
+    return (values[..., None] >> shifts & 255).flatten(1).to(torch.uint8)
+
+
 def u8(blocks: torch.Tensor, at: int, n: int) -> torch.Tensor:
     """``n`` bytes from ``at`` as int32 (n_blocks, n)."""
     return blocks[:, at : at + n].to(torch.int32)

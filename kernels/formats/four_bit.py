@@ -72,7 +72,22 @@ def encode_iq4_xs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Ten
     subs, weights = x.reshape(-1, 32), _lookup_weights(x, importance).reshape(-1, 32)
     scales = code_scale(subs, weights, partial(_nearest, LEVELS), _ENDS).reshape(n, 8)
     extreme = scales.gather(1, scales.abs().argmax(dim=1, keepdim=True))
-    d = rounded_half(extreme / -32)
+    trials = [_xs_codes(subs, weights, scales, rounded_half(extreme / multiple)) for multiple in _XS_MULTIPLES]
+    errors, ds, codes = (torch.stack(part) for part in zip(*trials, strict=True))
+    best = errors.argmin(0, keepdim=True)
+    d, code = ds.take_along_dim(best, 0)[0], codes.take_along_dim(best, 0)[0]
+    q = _codes(LEVELS, x.reshape(n, 8, 32) * inverse(d * code)[..., None])
+    stored = code.to(torch.int32) + 32
+    high = ((stored >> 4) << 2 * torch.arange(8, device=x.device, dtype=torch.int32)).sum(1, keepdim=True)
+    low = stored[:, 0::2] & 15 | (stored[:, 1::2] & 15) << 4
+    head = torch.cat((high & 255, high >> 8, low), dim=1).to(torch.uint8)
+    return torch.cat((put_half(d), head, _pack_nibbles(q.reshape(-1, 32)).reshape(n, 128)), dim=1)
+
+
+def _xs_codes(
+    subs: torch.Tensor, weights: torch.Tensor, scales: torch.Tensor, d: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """With the block's scale d (n, 1): the error (n, 1), d, and the codes (n, 8) of ``scales``."""
     steps = d.repeat_interleave(8, 0)
 
     def made(code: torch.Tensor) -> torch.Tensor:
@@ -80,12 +95,8 @@ def encode_iq4_xs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Ten
 
     code = (scales * inverse(d)).round().clamp(-32, 31).reshape(-1, 1)
     (code,) = best_neighbours(subs, weights, [code], [(-32, 31)], made)
-    q = _codes(LEVELS, subs * inverse(steps * code)).reshape(n, 8, 32)
-    stored = code.reshape(n, 8).to(torch.int32) + 32
-    high = ((stored >> 4) << 2 * torch.arange(8, device=x.device, dtype=torch.int32)).sum(1, keepdim=True)
-    low = stored[:, 0::2] & 15 | (stored[:, 1::2] & 15) << 4
-    head = torch.cat((high & 255, high >> 8, low), dim=1).to(torch.uint8)
-    return torch.cat((put_half(d), head, _pack_nibbles(q.reshape(-1, 32)).reshape(n, 128)), dim=1)
+    error = (weights * (subs - made(code)).square()).reshape(len(d), -1).sum(1, keepdim=True)
+    return error, d, code.reshape(scales.shape)
 
 
 def encode_mxfp4(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
@@ -147,7 +158,8 @@ def _pack_nibbles(q: torch.Tensor) -> torch.Tensor:
     return (low | high << 4).to(torch.uint8)
 
 
-_ENDS = tuple(float(LEVELS[0] + i) for i in range(-7, 8))  # what the largest element may become
+_ENDS = tuple(float(LEVELS[0] + 2 * i) for i in range(-9, 10))  # what the largest element may become
+_XS_MULTIPLES = tuple(range(-32, -24))  # of the block's scale that the largest scale may become
 
 ROWS = (
     Format("IQ4_NL", 20, 32, 18, decode_iq4_nl, encode_iq4_nl),

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from ..lazy import torch
 from .base import Format
-from .fields import bits, half, u8, u16
+from .fields import bits, half, put_half, put_words, u8, u16
+from .grid_search import Coding, grid_codes
 from .grids import grid
 
 BLOCK = 256
@@ -40,7 +41,28 @@ def decode_iq1_m(blocks: torch.Tensor) -> torch.Tensor:
     return (scale[..., None] * values.reshape(-1, 16, 16)).reshape(-1, BLOCK)
 
 
+def encode_iq1_s(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _S)
+    shifts = torch.arange(0, 12, 3, device=x.device, dtype=torch.int32)
+    high = (codes.index.reshape(-1, 8, 4) >> 8 << shifts).sum(2)
+    words = put_words(high | codes.scale << 12 | codes.is_down[:, ::4] << 15, 2)
+    return torch.cat((put_half(codes.d), (codes.index & 255).to(torch.uint8), words), dim=1)
+
+
+def encode_iq1_m(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _M)
+    nibbles = codes.index >> 8 | codes.is_down << 3
+    high = nibbles[:, 0::2] | nibbles[:, 1::2] << 4
+    shifts = torch.arange(0, 12, 3, device=x.device, dtype=torch.int32)
+    quarters = bits(u16(put_half(codes.d), 0, 1), [0, 4, 8, 12], 15).reshape(-1, 4)
+    words = put_words((codes.scale.reshape(-1, 4, 4) << shifts).sum(2) | quarters << 12, 2)
+    return torch.cat(((codes.index & 255).to(torch.uint8), high.to(torch.uint8), words), dim=1)
+
+
+_S = Coding("IQ1", n_octets=4, n_scales=8, unit=1.0, delta=DELTA, shares_delta=True, first=0.3, ratio=1.29)
+_M = Coding("IQ1", n_octets=2, n_scales=8, unit=1.0, delta=DELTA, first=0.3, ratio=1.29)
+
 ROWS = (
-    Format("IQ1_S", 19, BLOCK, 50, decode_iq1_s),
-    Format("IQ1_M", 29, BLOCK, 56, decode_iq1_m),
+    Format("IQ1_S", 19, BLOCK, 50, decode_iq1_s, encode_iq1_s),
+    Format("IQ1_M", 29, BLOCK, 56, decode_iq1_m, encode_iq1_m),
 )

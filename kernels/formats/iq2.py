@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from ..lazy import torch
 from .base import Format
-from .fields import bits, half, signs, u8, u16, u32
+from .fields import bits, half, put_half, put_words, signs, u8, u16, u32
+from .grid_search import Coding, GridCodes, grid_codes
 from .grids import grid, parity_signs
 
 BLOCK = 256
@@ -50,8 +51,44 @@ def _scaled(blocks: torch.Tensor, scales_at: int, magnitudes: torch.Tensor, sign
     return values.reshape(-1, BLOCK)
 
 
+def encode_iq2_xxs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _XXS)
+    signs_and_scale = pack_signs_and_scale(codes).reshape(-1, 8, 4)
+    index = codes.index.reshape(-1, 8, 4).to(torch.uint8)
+    return torch.cat((put_half(codes.d), torch.cat((index, signs_and_scale), dim=2).flatten(1)), dim=1)
+
+
+def encode_iq2_xs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _XS)
+    words = put_words(codes.index | (codes.signs & 127) << 9, 2)
+    return torch.cat((put_half(codes.d), words, _pack_scales(codes)), dim=1)
+
+
+def encode_iq2_s(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _S)
+    shifts = torch.arange(0, 8, 2, device=x.device, dtype=torch.int32)
+    high = (codes.index.reshape(-1, 8, 4) >> 8 << shifts).sum(2)
+    fields = (part.to(torch.uint8) for part in (codes.index & 255, codes.signs, high))
+    return torch.cat((put_half(codes.d), *fields, _pack_scales(codes)), dim=1)
+
+
+def pack_signs_and_scale(codes: GridCodes) -> torch.Tensor:
+    """Four times seven sign bits and a scale of four: uint8 (n, 8 words of 4 bytes)."""
+    shifts = torch.tensor([0, 7, 14, 21], device=codes.signs.device)
+    words = ((codes.signs.reshape(-1, 8, 4) & 127).to(torch.int64) << shifts).sum(2)
+    return put_words(words | codes.scale.to(torch.int64) << 28, 4)
+
+
+def _pack_scales(codes: GridCodes) -> torch.Tensor:
+    return (codes.scale[:, 0::2] | codes.scale[:, 1::2] << 4).to(torch.uint8)
+
+
+_XXS = Coding("IQ2_XXS", n_octets=4, n_scales=16, unit=0.125, is_even=True)
+_XS = Coding("IQ2_XS", n_octets=2, n_scales=16, unit=0.125, is_even=True)
+_S = Coding("IQ2_S", n_octets=2, n_scales=16, unit=0.125)
+
 ROWS = (
-    Format("IQ2_XXS", 16, BLOCK, 66, decode_iq2_xxs),
-    Format("IQ2_XS", 17, BLOCK, 74, decode_iq2_xs),
-    Format("IQ2_S", 22, BLOCK, 82, decode_iq2_s),
+    Format("IQ2_XXS", 16, BLOCK, 66, decode_iq2_xxs, encode_iq2_xxs),
+    Format("IQ2_XS", 17, BLOCK, 74, decode_iq2_xs, encode_iq2_xs),
+    Format("IQ2_S", 22, BLOCK, 82, decode_iq2_s, encode_iq2_s),
 )

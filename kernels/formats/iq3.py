@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from ..lazy import torch
 from .base import Format
-from .fields import bits, half, signs, u8, u32
+from .fields import bits, half, put_half, signs, u8, u32
+from .grid_search import Coding, grid_codes
 from .grids import grid, parity_signs
+from .iq2 import pack_signs_and_scale
 
 BLOCK = 256
 
@@ -40,7 +42,24 @@ def _values(scale: torch.Tensor, name: str, index: torch.Tensor, sign: torch.Ten
     return (scale[..., None] * magnitudes * sign.reshape(-1, 8, 32)).reshape(-1, BLOCK)
 
 
+def encode_iq3_xxs(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _XXS)
+    return torch.cat((put_half(codes.d), codes.index.to(torch.uint8), pack_signs_and_scale(codes)), dim=1)
+
+
+def encode_iq3_s(x: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
+    codes = grid_codes(x, importance, _S)
+    shifts = torch.arange(8, device=x.device, dtype=torch.int32)
+    ninth = (codes.index.reshape(-1, 8, 8) >> 8 << shifts).sum(2)
+    scale = codes.scale[:, 0::2] | codes.scale[:, 1::2] << 4
+    fields = (part.to(torch.uint8) for part in (codes.index & 255, ninth, codes.signs, scale))
+    return torch.cat((put_half(codes.d), *fields), dim=1)
+
+
+_XXS = Coding("IQ3_XXS", n_octets=4, n_scales=16, unit=0.25, is_even=True)
+_S = Coding("IQ3_S", n_octets=4, n_scales=16, unit=1.0)
+
 ROWS = (
-    Format("IQ3_XXS", 18, BLOCK, 98, decode_iq3_xxs),
-    Format("IQ3_S", 21, BLOCK, 110, decode_iq3_s),
+    Format("IQ3_XXS", 18, BLOCK, 98, decode_iq3_xxs, encode_iq3_xxs),
+    Format("IQ3_S", 21, BLOCK, 110, decode_iq3_s, encode_iq3_s),
 )

@@ -32,7 +32,7 @@ def block_weights(x: torch.Tensor, importance: torch.Tensor | None, *, group: in
 
 def symmetric_scale(x: torch.Tensor, w: torch.Tensor, low: int, high: int) -> torch.Tensor:
     """d (n, 1) of x (n, m) ~ d * q, q from ``low`` (below zero) to ``high``."""
-    return code_scale(x, w, lambda y: y.round().clamp(low, high), [low + 0.2 * i for i in range(-5, 6)])
+    return code_scale(x, w, lambda y: y.round().clamp(low, high), [low + 0.5 * i for i in range(-5, 6)])
 
 
 def code_scale(x: torch.Tensor, w: torch.Tensor, nearest: Rounding, ends: Iterable[float]) -> torch.Tensor:

@@ -78,11 +78,10 @@ class QuantizationPlan:
         changed = [tensor for tensor in self.tensors if tensor.is_changed]
         return [t.info.name for t in changed if not {t.info.format.name, t.choice.format.name} & {*_FLOATS}]
 
-    def without_importance(self, imatrix: ImportanceMatrix | None) -> list[str]:
-        """Tensors whose format is of little use without an importance matrix, and that have no entry in one."""
+    def without_importance(self, imatrix: ImportanceMatrix | None) -> list[PlannedTensor]:
+        """Tensors whose format is of no use without an importance matrix, and that have no entry in one."""
         known = imatrix.entries if imatrix else {}
-        needed = [t for t in self.tensors if t.choice.needs_imatrix and t.is_changed]
-        return [tensor.info.name for tensor in needed if tensor.info.name not in known]
+        return [t for t in self.tensors if t.choice.needs_imatrix and t.is_changed and t.info.name not in known]
 
     def fallbacks(self) -> list[str]:
         """Tensors whose rows are not whole blocks of the format that they should have."""
@@ -138,8 +137,10 @@ def quantize_file(
     ``encoder`` None: one on all cores.
 
     ``on_progress(tensor, done, total)`` comes after each piece of work and counts bytes of the source. Raises
-    InvalidFile, naming the tensor, for weights that are not finite or do not fit into the format.
+    InvalidFile, naming the tensor, for weights that are not finite or do not fit into the format, and InvalidRequest
+    for a format that needs an importance which is not there; then nothing is written.
     """
+    _check_importance(plan, imatrix)
     planned = {tensor.info.name: tensor for tensor in plan.tensors}
     total, done = plan.n_bytes_before, 0
     encoder = encoder or Encoder()
@@ -159,6 +160,17 @@ def quantize_file(
     targets = [tensor.target for tensor in plan.tensors]
     with one_torch_thread():
         return write_gguf(file, plan.metadata, targets, data, scalar_types=plan.scalar_types)
+
+
+def _check_importance(plan: QuantizationPlan, imatrix: ImportanceMatrix | None) -> None:
+    blind = plan.without_importance(imatrix)
+    if not blind:
+        return
+    what = "give one with --imatrix FILE" if imatrix is None else "which the one given with --imatrix does not have"
+    raise InvalidRequest(
+        f"tensor {cut(blind[0].info.name)}{f' and {len(blind) - 1} more' if len(blind) > 1 else ''}: "
+        f"{blind[0].choice.format.name} needs an importance matrix, {what} (gristmill imatrix makes one)"
+    )
 
 
 def _published(info: TensorInfo) -> str:

@@ -37,6 +37,13 @@ ENCODING_ERROR = {
     "NVFP4": 1 / 4,
     "TQ1_0": 1 / 2,
     "TQ2_0": 1 / 2,
+    "IQ1_S": 2 / 3,
+    "IQ1_M": 2 / 3,
+    "IQ2_XXS": 1 / 2,
+    "IQ2_XS": 1 / 2,
+    "IQ2_S": 1 / 3,
+    "IQ3_XXS": 2 / 5,
+    "IQ3_S": 1 / 5,
     "F8_E4M3": 1 / 8,
     "F8_E5M2": 1 / 8,
 }
@@ -191,19 +198,23 @@ def test_the_error_of_encoding_is_no_larger_than_that_of_ggml(name, file, encode
 def test_native_encoders_are_as_good_as_the_reference(name, weighed):
     row = FORMATS[name]
     generator = torch.Generator().manual_seed(4)
-    x = torch.randn(7, 3 * 256, generator=generator) * torch.logspace(-6, 3, 7)[:, None]
+    size = torch.logspace(-6, 3, 7)
+    x = torch.randn(7, 3 * 256, generator=generator) * size[:, None]
     imatrix = torch.rand(3 * 256, generator=generator) + 0.01 if weighed else None
     weights = 1.0 if imatrix is None else imatrix.double()
     encoded = Encoder()(x, row, imatrix), row.encode(x, imatrix)
     errors = [((row.decode(q).double() - x).square() * weights).sum(1) for q in encoded]
-    assert (errors[0] <= errors[1] * 1.02 + 1e-30).all()
+    # The scales of small numbers are subnormal: a few steps of float16, and which is chosen hangs on the last bit.
+    limit = torch.where(size < 0.02, 1.1, 1.02)
+    assert (errors[0] <= errors[1] * limit + 1e-30).all()
     assert errors[0].sum() <= errors[1].sum() * 1.002
 
 
-@pytest.mark.parametrize("cols", [32, 96, 1056])
-@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
-def test_native_encoders_without_a_search_are_exact(name, cols):
-    row, generator = FORMATS[name], torch.Generator().manual_seed(cols)
+@pytest.mark.parametrize("n_blocks", [1, 3, 33])
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0"])
+def test_native_encoders_without_a_search_are_exact(name, n_blocks):
+    row, generator = FORMATS[name], torch.Generator().manual_seed(n_blocks)
+    cols = n_blocks * row.block_elems
     x = torch.randn(1001, cols, generator=generator) * torch.logspace(-20, 4, 1001)[:, None]
     x[5], x[6], x[7, 3:] = 0.0, -0.3, 0.0
     x[8], x[9] = torch.arange(cols).remainder(32) - 15.5, torch.arange(cols).remainder(32) - 16.0  # on edges of levels
@@ -266,6 +277,27 @@ def test_the_table_of_sizes_needs_no_torch():
 @pytest.mark.parametrize("name", ["IQ4_NL", "MXFP4", "TQ1_0"])
 @pytest.mark.parametrize("weighed", ["none", "columns", "rows"])
 def test_parts_of_rows_encoded_side_by_side_are_as_the_whole(name, weighed):
-    row, x = FORMATS[name], torch.randn(9, 8192, generator=torch.Generator().manual_seed(3))
+    row = replace(FORMATS[name], name="MINE")  # of which there is no native encoder
+    x = torch.randn(9, 8192, generator=torch.Generator().manual_seed(3))
     imatrix = {"none": None, "columns": x[0].square(), "rows": x.square() + 0.1}[weighed]
     assert torch.equal(Encoder(4)(x, row, imatrix), row.encode(x, imatrix))
+
+
+@pytest.mark.parametrize("encode", [Encoder(), by_reference], ids=["native", "reference"])
+@pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODERS if name.startswith(("IQ1", "IQ2", "IQ3"))])
+def test_what_lies_on_a_grid_is_found_again(name, encode):
+    row = FORMATS[name]
+    x = row.decode(encode(torch.randn(7, 512, generator=torch.Generator().manual_seed(2)), row, None))
+    assert (row.decode(encode(x, row, None)) - x).square().sum() <= 1e-4 * x.square().sum()
+
+
+@pytest.mark.parametrize("name", ["IQ2_XXS", "IQ2_XS", "IQ3_XXS"])
+def test_an_octet_with_an_odd_number_of_minus_signs_loses_its_least_element(name):
+    x = torch.linspace(1.0, 1.2, 256)[None]
+    importance = torch.ones(256)
+    x[:, 3::8], x[:, 5::8], importance[5::8] = -x[:, 3::8], 0.01, 1e-6
+    for encode in (Encoder(), by_reference):
+        back = FORMATS[name].decode(encode(x, FORMATS[name], importance))
+        assert (back[:, 5::8] < 0).all()
+        others = [i for i in range(256) if i % 8 != 5]
+        assert torch.equal(back[:, others].sign(), x[:, others].sign())

@@ -59,5 +59,6 @@ void test_attention(Context& level, Context& portable, Report&);
 void test_rows(Context& level, Context& portable, Report&);
 void test_states(Context& level, Context& portable, Report&);
 void test_heads(Context& level, Context& portable, Report&);
+void test_encoders(Context& level, Context& portable, Report&);
 
 }  // namespace gristmill

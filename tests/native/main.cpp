@@ -3,21 +3,23 @@
 
 namespace gristmill {
 
-uint32_t* tables[kNumTables];
-
 namespace {
 
-// Grids with arbitrary entries within each format's range.
-void fill_tables(std::vector<std::vector<uint32_t>>& memory) {
+// Grids with arbitrary entries of each format's levels.
+bool fill_tables() {
     const uint32_t sizes[kNumTables] = {2048 * 2, 256 * 2, 512 * 2, 1024 * 2, 256, 512};
-    const uint32_t highest[kNumTables] = {17, 43, 43, 43, 62, 15};
+    const std::vector<uint32_t> levels[kNumTables] = {
+        {1, 9, 17}, {8, 25, 43}, {8, 25, 43}, {8, 25, 43}, {4, 12, 20, 28, 36, 44, 52, 62}, {1, 3, 5, 7, 9, 11, 13, 15}};
     Data data;
+    bool ok = true;
     for (int i = 0; i < kNumTables; ++i) {
-        memory.emplace_back(sizes[i]);
-        for (uint32_t& word : memory.back())
-            for (int j = 0; j < 4; ++j) word |= (1 + data.below(highest[i])) << 8 * j;
-        tables[i] = memory.back().data();
+        std::vector<uint32_t> words(sizes[i]);
+        const auto n = static_cast<uint32_t>(levels[i].size());
+        for (uint32_t& word : words)
+            for (int j = 0; j < 4; ++j) word |= levels[i][data.below(n)] << 8 * j;
+        ok &= set_table(static_cast<Table>(i), words.data(), words.size() * 4);
     }
+    return ok;
 }
 
 }  // namespace
@@ -25,9 +27,8 @@ void fill_tables(std::vector<std::vector<uint32_t>>& memory) {
 
 int main() {
     using namespace gristmill;
-    std::vector<std::vector<uint32_t>> memory;
-    fill_tables(memory);
     Report report;
+    report.check(fill_tables(), "tables of the formats' levels");
     Context portable(level_portable, 1);
     for (const Level* level : usable_levels()) {
         Context context(*level, 3);
@@ -39,6 +40,7 @@ int main() {
         test_attention(context, portable, report);
         test_products(context, portable, report);
         test_combinations(context, portable, report);
+        test_encoders(context, portable, report);
     }
     std::printf("%d passed, %d failed\n", report.passed, report.failed);
     return report.failed ? 1 : 0;

@@ -12,8 +12,6 @@
 
 namespace gristmill {
 
-uint32_t* tables[kNumTables];
-
 namespace {
 
 // -- contexts and programs --
@@ -74,10 +72,12 @@ PyObject* set_table(PyObject*, PyObject* args) {
     int id;
     Py_buffer words;
     if (!PyArg_ParseTuple(args, "iy*", &id, &words)) return nullptr;
-    auto* copy = new uint8_t[static_cast<size_t>(words.len) + 4];   // lives as long as the process
-    std::memcpy(copy, words.buf, static_cast<size_t>(words.len));
-    tables[id] = reinterpret_cast<uint32_t*>(copy);
+    const bool ok = id >= 0 && id < kNumTables && gristmill::set_table(static_cast<Table>(id), words.buf, static_cast<size_t>(words.len));
     PyBuffer_Release(&words);
+    if (!ok) {
+        PyErr_Format(PyExc_ValueError, "table %d is none of tables.h", id);
+        return nullptr;
+    }
     Py_RETURN_NONE;
 }
 

@@ -12,7 +12,9 @@ from support import hf_folder
 from support.model_folder import layer, write_manifest
 from support.tiny_model import write_tiny_model
 
+from gristmill.kernels import FORMATS
 from gristmill.runtime.checkpoint import read_gguf_header
+from gristmill.runtime.checkpoint.gguf_writer import TensorPlan, write_gguf
 from gristmill.runtime.quantize.imatrix import Importance, ImportanceMatrix, write_imatrix
 
 
@@ -22,6 +24,13 @@ def model(tmp_path, monkeypatch):
     work.mkdir()
     monkeypatch.chdir(work)
     return write_tiny_model(work / "tiny.gguf", quantize=False)
+
+
+def write_wide_model(path):
+    """One matrix, whose rows are whole blocks of 256."""
+    plan = TensorPlan("blk.0.attn_q.weight", FORMATS["F32"], (4, 256))
+    with open(path, "wb") as file:
+        write_gguf(file, {"general.architecture": "llama"}, [plan], lambda _: [torch.ones(4, 256).numpy().data])
 
 
 def formats(path):
@@ -136,6 +145,19 @@ def test_what_costs_quality_is_said(gristmill, model):
     _, out, err = gristmill("quantize", "tiny.gguf", "mixed.gguf", "Q2_K", "--dry-run")
     assert "get another format, because their rows are not whole blocks" in err
     assert "Q4_0*" in out
+
+
+def test_a_dry_run_says_that_an_importance_matrix_will_be_needed(gristmill, model):
+    flags = ("--tensor-type", "ffn_up=IQ4_NL", "--dry-run")
+    assert "importance" not in gristmill("quantize", "tiny.gguf", "x.gguf", "IQ2_XXS", *flags)[2]
+    write_wide_model(model.with_name("wide.gguf"))
+    status, _, err = gristmill("quantize", "wide.gguf", "x.gguf", "IQ2_XXS", "--dry-run")
+    assert status == 0
+    assert "will need an importance matrix for 1 tensor (blk.0.attn_q.weight); give --imatrix FILE" in err
+    status, out, err = gristmill("quantize", "wide.gguf", "x.gguf", "IQ2_XXS")
+    assert (status, out) == (1, "")
+    assert err.endswith("IQ2_XXS needs an importance matrix, give one with --imatrix FILE (gristmill imatrix makes one)\n")
+    assert sorted(os.listdir()) == ["tiny.gguf", "wide.gguf"]
 
 
 TO_Q8_0 = ("tiny.gguf", "x.gguf", "Q8_0")

@@ -13,6 +13,7 @@ import torch
 from support import hf_folder
 from support.tiny_model import write_tiny_model
 
+from gristmill.kernels.encoder import Encoder
 from gristmill.kernels.formats import FORMATS, Format
 from gristmill.runtime.checkpoint import open_checkpoint
 from gristmill.runtime.checkpoint.gguf_writer import TensorPlan, write_gguf
@@ -56,12 +57,13 @@ def tiny(tmp_path):
 
 @pytest.mark.parametrize("file_type", [n for n, row in FILE_TYPES.items() if FORMATS[row.format].encode_blocks])
 def test_every_tensor_is_what_its_encoder_makes_of_it(tiny, tmp_path, file_type):
+    encode = Encoder(1)
     with quantized(tiny, file_type, tmp_path) as result:
         assert list(result.tensors) == list(tiny.tensors)
         for name, info in result.tensors.items():
             assert info.shape == tiny.tensors[name].shape
             rows = tiny.tensors[name].format.decode(tiny.tensor(name))
-            assert torch.equal(result.tensor(name), info.format.encode(rows)), name
+            assert torch.equal(result.tensor(name), encode(rows, info.format)), name
 
 
 def test_metadata_is_kept_but_for_what_was_true_of_the_source_only(tiny, tmp_path):
@@ -193,6 +195,42 @@ def test_a_format_without_encoder_is_refused_before_the_work(tmp_path):
     path = written(tmp_path / "m.gguf", {"blk.0.attn_q.weight": random(4, 32)})
     with open_checkpoint(path) as source, pytest.raises(InvalidRequest, match="weight format SILENT has no encoder"):
         plan_quantization(source, find_file_type("Q8_0"), wishes=Wishes(((re.compile("attn_q"), silent),)))
+
+
+def tensors_of_a_layer():
+    return {f"blk.0.{part}.weight": random(32, 256, seed=i) for i, part in enumerate(("attn_q", "attn_k", "ffn_up"))}
+
+
+@pytest.mark.parametrize("file_type", ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S"])
+def test_what_needs_an_importance_matrix_is_refused_without_one(tmp_path, file_type):
+    path, file = written(tmp_path / "m.gguf", tensors_of_a_layer()), io.BytesIO()
+    with open_checkpoint(path) as source:
+        plan = plan_quantization(source, find_file_type(file_type))
+        reason = r'tensor "blk.0.attn_q.weight" and 2 more: \w+ needs an importance matrix, give one with --imatrix FILE'
+        with pytest.raises(InvalidRequest, match=reason):
+            quantize_file(source, file, plan)
+    assert not file.getvalue()
+
+
+def test_an_importance_matrix_without_a_tensor_that_needs_it_is_refused(tmp_path):
+    tensors = tensors_of_a_layer()
+    entries = {name: Importance(random(1, 256).square(), torch.ones(1)) for name in list(tensors)[:2]}
+    with open_checkpoint(written(tmp_path / "m.gguf", tensors)) as source:
+        plan = plan_quantization(source, find_file_type("IQ2_XXS"), imatrix=ImportanceMatrix(entries))
+        with pytest.raises(InvalidRequest, match='tensor "blk.0.ffn_up.weight": IQ2_XXS needs .* does not have'):
+            quantize_file(source, io.BytesIO(), plan, imatrix=ImportanceMatrix(entries))
+
+
+@pytest.mark.parametrize("file_type", [n for n in FILE_TYPES if n.startswith(("IQ", "TQ"))])
+def test_with_an_importance_matrix_every_type_is_made(tmp_path, file_type):
+    tensors = tensors_of_a_layer()
+    imatrix = ImportanceMatrix({name: Importance(random(1, 256).square(), torch.ones(1)) for name in tensors})
+    path = written(tmp_path / "m.gguf", tensors)
+    with open_checkpoint(path) as source, quantized(source, file_type, tmp_path, imatrix=imatrix) as result:
+        assert result.metadata["general.file_type"] == FILE_TYPES[file_type].number
+        for name, info in result.tensors.items():
+            back = info.format.decode(result.tensor(name))
+            assert (back - tensors[name]).square().mean() < tensors[name].square().mean() * 0.75, info.format.name
 
 
 MEASURE = """

@@ -3,10 +3,15 @@
 
 namespace gristmill { namespace GM_LEVEL {
 
+constexpr int kBlock = 256;
+
 static inline float inverse(float d) { return d < 1e-30f && d > -1e-30f ? 0.0f : 1.0f / d; }
 static inline float min_f(F x) { return -max_f(sub(set_f(0.0f), x)); }
 // Bounds are whole numbers, so it does not matter that they come before rounding; NaN becomes the lower one.
 static inline F rounded(F x, float low, float high) { return to_f(round_i(min(max(x, set_f(low)), set_f(high)))); }
+static inline int nearest_code(float value, float factor, int low, int high) {
+    return static_cast<int>(lane0(rounded(set_f(value * factor), static_cast<float>(low), static_cast<float>(high))));
+}
 static inline void put_half(uint8_t* out, float x) {
     uint8_t room[32];
     store_f16(room, set_f(x));
@@ -41,7 +46,7 @@ template <int kN> struct Sub {          // kN vectors of elements and of their w
 };
 
 struct Affine { float d, m; };
-struct Span { float first, step; int n; };      // candidates: high + first + step * i parts
+struct Span { float first, step; int n; };
 
 template <int kN> static inline Affine solve(const Sub<kN>& s, const F* q, bool floor_at_zero) {
     F a = set_f(0.0f), b = a, c = a;
@@ -55,7 +60,7 @@ template <int kN> static inline Affine solve(const Sub<kN>& s, const F* q, bool 
     return found;
 }
 
-// x ~ d * q + m, q from 0 to high.
+// x ~ d * q + m, q from 0 to high. The candidates divide the range into high + first + step * i parts.
 template <int kN> static Affine affine_scale(const Sub<kN>& s, float high, const Span& span, bool floor_at_zero) {
     constexpr int kShifts = 4;
     const int n_trials = span.n;
@@ -85,9 +90,8 @@ template <int kN> static Affine affine_scale(const Sub<kN>& s, float high, const
     return best;
 }
 
-// x ~ d * q, q from low to high.
-template <int kN> static float symmetric_scale(const Sub<kN>& s, float low, float high) {
-    constexpr int kSteps = 5;
+// x ~ d * code, the codes by `nearest(d, q)`. The candidates make the largest element one of n `ends`, first + step * i.
+template <int kN, class Nearest> static float code_scale(const Sub<kN>& s, const Span& ends, const Nearest& nearest) {
     F a = abs(s.x[0]);
     for (int v = 1; v < kN; ++v) a = max(a, abs(s.x[v]));
     const float size = max_f(a);
@@ -97,11 +101,11 @@ template <int kN> static float symmetric_scale(const Sub<kN>& s, float low, floa
     for (int i = 0; i < 16 * kN; ++i)
         if (room[i] == size || room[i] == -size) { positive = room[i] > 0.0f; break; }
     float best = 0.0f, score = 0.0f;
-    for (int i = -kSteps; i <= kSteps; ++i)
+    for (int i = 0; i < ends.n; ++i)
         for (int sign = 0; sign < 2; ++sign) {
-            const float d = (positive == (sign == 0) ? size : -size) / (low + 0.2f * static_cast<float>(i));
+            const float end = ends.first + ends.step * static_cast<float>(i);
             F q[kN], xq = set_f(0.0f), qq = xq;
-            s.codes(d, 0.0f, low, high, q);
+            nearest((positive == (sign == 0) ? size : -size) / end, q);
             for (int v = 0; v < kN; ++v) {
                 F wq = mul(s.w[v], q[v]);
                 xq = fma(wq, s.x[v], xq), qq = fma(wq, q[v], qq);
@@ -110,6 +114,11 @@ template <int kN> static float symmetric_scale(const Sub<kN>& s, float low, floa
             if (gain > score) best = top * bottom, score = gain;
         }
     return best;
+}
+
+// x ~ d * q, q from low to high.
+template <int kN> static float symmetric_scale(const Sub<kN>& s, float low, float high) {
+    return code_scale(s, {low - 2.5f, 0.5f, 11}, [&](float d, F* q) { s.codes(d, 0.0f, low, high, q); });
 }
 
 // Elements and weights of a block of kElems as kElems / (16 kN) parts.

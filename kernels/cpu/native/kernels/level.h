@@ -26,6 +26,11 @@
 #include "masked.h"
 #include "encode_search.h"
 #include "encode_exact.h"
+#include "encode_k.h"
+#include "encode_lookup.h"
+#include "encode_ternary.h"
+#include "encode_grid.h"
+#include "encode_iq.h"
 #include "encode.h"
 
 #define GM_TEXT2(x) #x

@@ -112,6 +112,11 @@ static inline F div(F x, F y) { GM_PAIRS(F, _mm256_div_ps); }
 static inline F fma(F x, F y, F z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
 static inline F max(F x, F y) { GM_PAIRS(F, _mm256_max_ps); }       // y where either is NaN
 static inline F min(F x, F y) { GM_PAIRS(F, _mm256_min_ps); }
+static inline __m256 pick_half(__m256 x, __m256 y, __m256 a, __m256 b) {
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_GT_OQ));
+}
+static inline F pick(F x, F y, F a, F b) { return {pick_half(x.a, y.a, a.a, b.a), pick_half(x.b, y.b, a.b, b.b)}; }
+static inline I pick(F x, F y, I a, I b) { return as_i(pick(x, y, as_f(a), as_f(b))); }
 static inline F sqrt_f(F x) { GM_BOTH(F, _mm256_sqrt_ps); }
 static inline F abs(F x) { return as_f(and_i(as_i(x), set_i(0x7FFFFFFF))); }
 static inline __m256 clear_below(__m256 x, __m256 limit, __m256 y) {

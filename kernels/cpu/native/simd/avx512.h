@@ -77,6 +77,8 @@ static inline F div(F x, F y) { return _mm512_div_ps(x, y); }
 static inline F fma(F x, F y, F z) { return _mm512_fmadd_ps(x, y, z); }
 static inline F max(F x, F y) { return _mm512_max_ps(x, y); }       // y where either is NaN
 static inline F min(F x, F y) { return _mm512_min_ps(x, y); }
+static inline F pick(F x, F y, F a, F b) { return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ), a); }
+static inline I pick(F x, F y, I a, I b) { return _mm512_mask_mov_epi32(b, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ), a); }
 static inline F sqrt_f(F x) { return _mm512_sqrt_ps(x); }
 static inline F abs(F x) { return _mm512_abs_ps(x); }
 static inline F zero_below(F x, float limit, F y) {                 // y where x >= limit or x is NaN, else 0

@@ -121,6 +121,8 @@ static inline float32x4_t max_quarter(float32x4_t x, float32x4_t y) {   // y whe
 }
 static inline F max(F x, F y) { GM_F(max_quarter(x.q[i], y.q[i])); }
 static inline F min(F x, F y) { GM_F(vbslq_f32(vcltq_f32(x.q[i], y.q[i]), x.q[i], y.q[i])); }
+static inline F pick(F x, F y, F a, F b) { GM_F(vbslq_f32(vcgtq_f32(x.q[i], y.q[i]), a.q[i], b.q[i])); }
+static inline I pick(F x, F y, I a, I b) { GM_I(vbslq_s32(vcgtq_f32(x.q[i], y.q[i]), a.q[i], b.q[i])); }
 static inline F sqrt_f(F x) { GM_F(vsqrtq_f32(x.q[i])); }
 static inline F abs(F x) { GM_F(vabsq_f32(x.q[i])); }
 static inline F zero_below(F x, float limit, F y) {

@@ -100,6 +100,8 @@ static inline F fma(F x, F y, F z) {
 }
 static inline F max(F x, F y) { return x > y ? x : y; }                                                  // y where either is NaN
 static inline F min(F x, F y) { return x < y ? x : y; }
+static inline F pick(F x, F y, F a, F b) { return x > y ? a : b; }                                       // b where either is NaN
+static inline I pick(F x, F y, I a, I b) { return x > y ? a : b; }
 static inline F sqrt_f(F x) {
     for (int i = 0; i < 16; ++i) x[i] = __builtin_sqrtf(x[i]);
     return x;
