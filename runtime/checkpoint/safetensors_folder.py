@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidFile, UnsupportedModel, cut
 from .base import Checkpoint, Value
-from .hf_config import Family, config_metadata, family_of
+from .families import family_of
+from .hf_config import config_metadata, with_defaults
+from .hf_family import Family
 from .hf_rope import rope_factors
 from .hf_sentence import DENSE_FOLDERS, pooling_metadata
 from .hf_special import chat_template, special_metadata
@@ -23,10 +25,10 @@ from .hf_tokenizer import tokenizer_metadata
 from .hf_wordpiece import tokenizer_of_word_list
 from .limits import DEFAULT_LIMITS, Limits
 from .mapped import MappedFile
-from .names import gguf_name
+from .names import Target, gguf_targets
 from .safetensors_header import Entry, malformed, read_entries
 from .strict_json import Fields, parse
-from .transforms import Recipe, constant, interleave_rope, plus_one, stack, stored
+from .transforms import Recipe, Sizes, constant, interleave_rope, plus_one, stack, stored
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +50,7 @@ class SafetensorsCheckpoint(Checkpoint):
 
     def __init__(self, folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS):
         root = Path(folder)
-        config = _read_json(root, "config.json", limits.config_bytes)
-        family = family_of(config)
+        config, family = _read_config(root, limits)
         metadata = _metadata(root, config, family, limits)
         self._files: list[MappedFile] = []
         try:
@@ -117,8 +118,14 @@ class SafetensorsCheckpoint(Checkpoint):
 def read_folder_metadata(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Mapping[str, Value]:
     """GGUF's keys for a model folder, without a look at its weights. Raises as ``SafetensorsCheckpoint`` does."""
     root = Path(folder)
+    return MappingProxyType(_metadata(root, *_read_config(root, limits), limits))
+
+
+def _read_config(root: Path, limits: Limits) -> tuple[Fields, Family]:
+    """config.json with the defaults of its class, and the class."""
     config = _read_json(root, "config.json", limits.config_bytes)
-    return MappingProxyType(_metadata(root, config, family_of(config), limits))
+    family = family_of(config)
+    return with_defaults(config, family), family
 
 
 def _metadata(root: Path, config: Fields, family: Family, limits: Limits) -> dict[str, Value]:
@@ -153,47 +160,46 @@ def _sentence_files(root: Path, limits: Limits) -> dict[str, Fields]:
 
 def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping[str, Value]) -> dict[str, Recipe]:
     """How each GGUF tensor is made. Every source is used, or known not to be needed."""
-    tied = config.flag("tie_word_embeddings", family.tied)
-    if not tied and "lm_head.weight" not in sources:
-        raise malformed('tensor "lm_head.weight"', "is missing, and config.json does not tie it to the embedding")
-    n_layers = metadata[f"{family.architecture}.block_count"]
-    assert isinstance(n_layers, int), "config_metadata says so"
+    sizes = Sizes.of(metadata, family.architecture)
+    tied = config.flag("tie_word_embeddings", False)
     recipes: dict[str, Recipe] = {}
-    experts: dict[str, dict[int, Recipe]] = {}
+    stacks: dict[str, dict[int, Recipe]] = {}
     for source, (file, entry) in sources.items():
-        if tied and source == "lm_head.weight":
-            continue  # the same weights once more
-        try:
-            target = gguf_name(source, family.scheme, family.layers, n_layers)
-        except KeyError:
-            raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
-        if target is None:
-            continue
-        recipe = _transformed(stored(target.name, source, file, entry), config, family)
-        if target.expert is None:
-            recipes[target.name] = recipe
-        else:
-            experts.setdefault(target.name, {})[target.expert] = recipe
-    recipes |= {name: stack(name, parts) for name, parts in experts.items()}
-    if family.is_encoder:
-        return recipes
-    head_dim = metadata[f"{family.architecture}.attention.key_length"]
-    assert isinstance(head_dim, int), "config_metadata says so"
-    factors = rope_factors(config, head_dim, family.rope_base)
+        for target in _targets(source, config, family, metadata):
+            if tied and target.name == "output.weight":
+                continue  # the same weights once more
+            recipe = _transformed(stored(target.name, source, file, entry), target, family, sizes)
+            home, key = (
+                (recipes, target.name) if target.member is None else (stacks.setdefault(target.name, {}), target.member)
+            )
+            if key in home:
+                raise malformed(f"tensor {cut(source)}", f"is {target.name} for the second time")
+            home[key] = recipe
+    recipes |= {name: stack(name, parts) for name, parts in stacks.items()}
+    if family.head and not tied and "output.weight" not in recipes:
+        raise malformed(f'tensor "{family.head}"', "is missing, and config.json does not tie it to the embedding")
+    factors = rope_factors(config, sizes.head_dim) if family.rope else {}
     return recipes | {name: constant(name, values) for name, values in factors.items()}
 
 
-def _transformed(recipe: Recipe, config: Fields, family: Family) -> Recipe:
+def _targets(source: str, config: Fields, family: Family, metadata: Mapping[str, Value]) -> list[Target]:
+    n_layers = metadata[f"{family.architecture}.block_count"]
+    assert isinstance(n_layers, int), "config_metadata says so"
+    n_unused = config.integer(family.n_unused_layers, 0, low=0) if family.n_unused_layers else 0
+    try:
+        return gguf_targets(source, family.scheme, family.layers, n_layers, n_unused)
+    except KeyError:
+        raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
+
+
+def _transformed(recipe: Recipe, target: Target, family: Family, sizes: Sizes) -> Recipe:
     """``recipe`` in GGUF's convention."""
-    role = recipe.info.name.rsplit(".", 2)[-2]
-    if family.is_encoder:
-        return recipe
-    n_heads = config.integer("num_attention_heads")
-    if family.interleaved_rope and role == "attn_q":
-        return interleave_rope(recipe, n_heads)
-    if family.interleaved_rope and role == "attn_k":
-        return interleave_rope(recipe, config.integer("num_key_value_heads", n_heads))
-    if family.norm_plus_one and role.endswith("norm"):
+    if target.make is not None:
+        recipe = target.make(recipe, sizes)
+    role, kind = target.name.rsplit(".", 2)[-2:]
+    if family.interleaved_rope and role in ("attn_q", "attn_k"):
+        return interleave_rope(recipe, sizes.n_heads if role == "attn_q" else sizes.n_kv_heads, sizes.rope_dim)
+    if family.norm_plus_one and role.endswith("norm") and kind == "weight":
         return plus_one(recipe)
     return recipe
 

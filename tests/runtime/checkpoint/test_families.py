@@ -1,0 +1,171 @@
+"""Classes of Hugging Face models against transformers: tiny random models, saved by it, opened here, same logits."""
+
+import math
+
+import pytest
+import torch
+
+from gristmill.runtime import open_model
+from gristmill.runtime.checkpoint.families import families
+from gristmill.runtime.convert.jobs import ConvertJob
+from gristmill.runtime.convert.worker import run
+
+transformers = pytest.importorskip("transformers", reason="needs the extra: pip install 'gristmill[oracle]'")
+
+RELATIVE_LIMIT = 1e-5
+IDS = [(7 * i + i * i) % 96 for i in range(40)]
+
+SIZES = {
+    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+HEADS = {"head_dim": 16}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+GPT = {
+    "vocab_size": 96,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+LONG = {
+    "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0, 1.5, 2.0, 2.5],
+    "long_factor": [2.0, 4.0, 6.0, 8.0],
+}  # fmt: skip
+FACTORS = {
+    "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 4.0,
+}  # fmt: skip
+TANH = {"hidden_act": "gelu_pytorch_tanh"}  # what GGUF's architecture computes where files say "gelu"
+
+# By class name, or that and a variant: the configuration.
+CASES = {
+    "LlamaForCausalLM": SIZES,
+    "LlamaForCausalLM rope": SIZES | {"rope_parameters": LLAMA3, "attention_bias": True, "tie_word_embeddings": True},
+    "MistralForCausalLM": SIZES | HEADS | {"sliding_window": None, "rope_parameters": YARN},
+    "MixtralForCausalLM": SIZES | LOCAL_EXPERTS,
+    "Llama4ForCausalLM": SIZES | HEADS | {
+        "num_local_experts": 4, "num_hidden_layers": 5, "intermediate_size_mlp": 40, "interleave_moe_layer_step": 2,
+        "attention_chunk_size": 16, "floor_scale": 8,
+    },
+    "Qwen2ForCausalLM": SIZES,
+    "Qwen2MoeForCausalLM": SIZES | EXPERTS | {"shared_expert_intermediate_size": 40},
+    "Qwen3ForCausalLM": SIZES | HEADS,
+    "Qwen3MoeForCausalLM": SIZES | HEADS | EXPERTS | {"norm_topk_prob": True},
+    "GemmaForCausalLM": SIZES | HEADS,
+    "Gemma2ForCausalLM": SIZES | HEADS | {"sliding_window": 16, "query_pre_attn_scalar": 16},
+    "Gemma3ForCausalLM": SIZES | HEADS | {"sliding_window": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 7},
+    "PhiForCausalLM": SIZES,
+    "Phi3ForCausalLM": SIZES,
+    "Phi3ForCausalLM rope": SIZES | {"rope_parameters": LONG, "original_max_position_embeddings": 64},
+    "GptOssForCausalLM": SIZES | HEADS | LOCAL_EXPERTS | {"sliding_window": 16, "rope_parameters": YARN},
+    "GlmForCausalLM": SIZES | HEADS,
+    "Glm4ForCausalLM": SIZES | HEADS,
+    "Glm4MoeForCausalLM": SIZES | HEADS | {
+        "n_routed_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 24, "n_shared_experts": 2,
+        "use_qk_norm": True, "routed_scaling_factor": 1.5, "attention_bias": True,
+    },
+    "CohereForCausalLM": SIZES,
+    "CohereForCausalLM norms": SIZES | {"use_qk_norm": True},
+    "Cohere2ForCausalLM": SIZES | {"sliding_window": 16, "num_hidden_layers": 5},
+    "GraniteForCausalLM": SIZES | FACTORS,
+    "GraniteMoeForCausalLM": SIZES | FACTORS | LOCAL_EXPERTS,
+    "GraniteMoeSharedForCausalLM": SIZES | FACTORS | LOCAL_EXPERTS | {"shared_intermediate_size": 40},
+    "SmolLM3ForCausalLM": SIZES | {"num_hidden_layers": 5},
+    "OlmoForCausalLM": SIZES | {"clip_qkv": 0.8},
+    "Olmo2ForCausalLM": SIZES,
+    "Olmo3ForCausalLM": SIZES | {"sliding_window": 16, "num_hidden_layers": 5},
+    "OlmoeForCausalLM": SIZES | {"num_experts": 4, "num_experts_per_tok": 2},
+    "Exaone4ForCausalLM": SIZES | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
+    "StableLmForCausalLM": SIZES | {"use_qkv_bias": True, "partial_rotary_factor": 0.5},
+    "StableLmForCausalLM norms": SIZES | {
+        "qk_layernorm": True, "use_parallel_residual": True, "partial_rotary_factor": 0.5,
+    },
+    "Starcoder2ForCausalLM": SIZES,
+    "FalconForCausalLM": SIZES | {"new_decoder_architecture": True, "num_kv_heads": 2, "activation": "gelu_new"},
+    "FalconForCausalLM 7b": SIZES | {"multi_query": True, "activation": "gelu_new"},
+    "GPT2LMHeadModel": GPT | {"n_inner": 80},
+    "GPTBigCodeForCausalLM": GPT,
+    "GPTNeoXForCausalLM": SIZES | TANH | {"num_key_value_heads": None},
+    "GPTNeoXForCausalLM serial": SIZES | TANH | {"num_key_value_heads": None, "use_parallel_residual": False},
+    "BloomForCausalLM": {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4},
+    "MptForCausalLM": {
+        "vocab_size": 96, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 64,
+        "attn_config": {"clip_qkv": 0.8},
+    },
+    "NemotronForCausalLM": SIZES,
+    "Ernie4_5ForCausalLM": SIZES | HEADS,
+    "Ernie4_5_MoeForCausalLM": SIZES | {
+        "moe_num_experts": 6, "moe_k": 3, "moe_intermediate_size": 24, "moe_num_shared_experts": 2,
+    },
+    "ArceeForCausalLM": SIZES,
+    "SeedOssForCausalLM": SIZES | HEADS,
+    "MiniMaxM2ForCausalLM": SIZES | HEADS | LOCAL_EXPERTS | {"rotary_dim": 8},
+    "DbrxForCausalLM": {
+        "vocab_size": 96, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 128,
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 0.8, "rope_theta": 1e4},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+}  # fmt: skip
+# Embeddings, which other tests compare, and another name of a class that is here.
+ELSEWHERE = {"BertModel", "Gemma3TextModel", "NomicBertModel", "MPTForCausalLM"}
+# Fused, split, transposed and stacked tensors, all written to a GGUF file and read again.
+CONVERTED = ("DbrxForCausalLM", "Ernie4_5_MoeForCausalLM", "GPT2LMHeadModel", "GptOssForCausalLM")
+
+
+def randomised(case):
+    """A model of transformers with random weights everywhere: in norms, biases and tables of buffers, too."""
+    class_name = case.split()[0]
+    model_class = getattr(transformers, class_name)
+    generator = torch.Generator().manual_seed(0)
+    model = model_class(model_class.config_class(**CASES[case], attn_implementation="eager")).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.GELU):
+            module.approximate = "tanh"  # as GGUF's architecture computes it; MPT's class has no setting for it
+    with torch.no_grad():
+        for values in model.state_dict().values():
+            noise = torch.randn(values.shape, generator=generator)
+            values.copy_(values + noise / 5 if values.ndim < 2 else noise / math.sqrt(32))
+    return model
+
+
+def relative_error(x, expected):
+    return ((x - expected).norm() / expected.norm()).item()
+
+
+def logits(path):
+    return open_model(path, backend="reference", kv_type="f32", n_ctx=64).logits(IDS)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def saved(request, tmp_path_factory):
+    """(its folder, the logits that transformers computes)"""
+    model = randomised(request.param)
+    folder = tmp_path_factory.mktemp("model")
+    model.save_pretrained(folder)
+    with torch.no_grad():
+        return folder, model(torch.tensor([IDS])).logits[0]
+
+
+def test_logits_are_those_of_transformers(saved):
+    folder, expected = saved
+    assert relative_error(logits(folder), expected) < RELATIVE_LIMIT
+
+
+def test_every_class_is_compared():
+    assert {case.split()[0] for case in CASES} == families().keys() - ELSEWHERE
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_a_folder_made_into_a_gguf_file_computes_the_same(case, tmp_path):
+    # As half floats, which the file holds as they are.
+    randomised(case).to(torch.float16).save_pretrained(tmp_path / "m")
+    run(ConvertJob(str(tmp_path / "m"), str(tmp_path / "m.gguf")))
+    assert torch.equal(logits(tmp_path / "m.gguf"), logits(tmp_path / "m"))
