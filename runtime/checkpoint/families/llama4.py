@@ -68,6 +68,7 @@ FAMILIES = {
         },
         # The attention's temperature counts from the floor on, so that it may be on where contexts are shorter.
         only={"attn_temperature_tuning": (True, 4)},
+        values=_values,
         needs_head_dim=True,
     ),
 }
