@@ -15,6 +15,7 @@ _KNOWN = ("default", "linear", "yarn", "llama3", "longrope", "su")
 _READ = {
     "rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "partial_rotary_factor",
     "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "short_factor", "long_factor",
+    "truncate",
 }  # fmt: skip
 _BASE = 10_000.0
 # Older names of "partial_rotary_factor".
@@ -39,6 +40,8 @@ def rope_metadata(config: Fields, head_dim: int, local_base: float | None) -> di
         values["rope.scaling.original_context_length"] = _original_context(config, scaling)
         given = [key for key in ("beta_fast", "beta_slow") if scaling.has(key)]
         values |= {f"rope.scaling.yarn_{key}": scaling.number(key) for key in given}
+        if not scaling.flag("truncate", True):
+            values["rope.scaling.yarn_truncate"] = False
     if kind in ("longrope", "su"):
         values |= _longrope_metadata(config, scaling)
     return values

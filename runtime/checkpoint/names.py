@@ -21,10 +21,14 @@ _KINDS = ("weight", "bias")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A GGUF tensor that a Hugging Face tensor gives, perhaps one of several, and how it is made of it."""
+    """A GGUF tensor that a Hugging Face tensor gives, perhaps one of several, and how it is made of it.
+
+    ``piece``: it is only this piece of that tensor (see ``transforms.join``).
+    """
 
     name: str
     make: Transform | None = None
+    piece: str | None = None
 
 
 # By module inside a layer: name inside a block, or what else is made of it. A tensor that is neither a weight nor a
@@ -36,13 +40,18 @@ Layers = Mapping[str, str | Part | tuple[Part, ...]]
 class Scheme:
     """How a class names what is not inside a layer (``top``), what it calls its layers, and what no forward pass reads.
 
-    All are without ``prefix``, which is not in all folders.
+    All are without the first of ``prefixes`` that is there.
     """
 
     top: Mapping[str, str]
     layers: str = "layers"
-    prefix: str = "model."
+    prefixes: tuple[str, ...] = ("model.",)
     unused: re.Pattern[str] = re.compile(r"(?!)")
+
+    def bare(self, name: str) -> str:
+        """``name`` without its prefix."""
+        prefix = next((prefix for prefix in self.prefixes if name.startswith(prefix)), "")
+        return name[len(prefix) :]
 
     def layer(self, name: str) -> tuple[int, str] | None:
         """The number of the layer, and what follows it."""
@@ -65,10 +74,10 @@ DECODER = Scheme(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a tensor goes: its GGUF name, which member of that tensor it is (None: it is all), how it is made."""
+    """Where a tensor goes: its GGUF name, which member or piece of it it is (None: all of it), how it is made."""
 
     name: str
-    member: int | None = None
+    member: int | str | None = None
     make: Transform | None = None
 
 
@@ -78,7 +87,7 @@ def gguf_targets(name: str, scheme: Scheme, layers: Layers, n_layers: int, n_unu
 
     Raises KeyError for a name that has no place in a model with these ``layers``.
     """
-    name = name.removeprefix(scheme.prefix)
+    name = scheme.bare(name)
     if name in scheme.top:
         return [Target(scheme.top[name])]
     if scheme.unused.fullmatch(name):
@@ -103,4 +112,4 @@ def _in_layer(number: int, name: str, layers: Layers) -> list[Target]:
         parts = Part(parts)
     if isinstance(parts, Part):
         parts = (parts,)
-    return [Target(f"blk.{number}.{part.name}{suffix}", member, part.make) for part in parts]
+    return [Target(f"blk.{number}.{part.name}{suffix}", part.piece or member, part.make) for part in parts]

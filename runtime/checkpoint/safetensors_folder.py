@@ -28,7 +28,7 @@ from .mapped import MappedFile
 from .names import Target, gguf_targets
 from .safetensors_header import Entry, malformed, read_entries
 from .strict_json import Fields, parse
-from .transforms import Recipe, Sizes, constant, interleave_rope, plus_one, stack, stored
+from .transforms import Recipe, Sizes, constant, interleave_rope, join, plus_one, stored
 
 if TYPE_CHECKING:
     import torch
@@ -162,20 +162,16 @@ def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping
     """How each GGUF tensor is made. Every source is used, or known not to be needed."""
     sizes = Sizes.of(metadata, family.architecture)
     tied = config.flag("tie_word_embeddings", False)
-    recipes: dict[str, Recipe] = {}
-    stacks: dict[str, dict[int, Recipe]] = {}
+    parts: dict[str, dict[int | str | None, Recipe]] = {}
     for source, (file, entry) in sources.items():
         for target in _targets(source, config, family, metadata):
             if tied and target.name == "output.weight":
                 continue  # the same weights once more
-            recipe = _transformed(stored(target.name, source, file, entry), target, family, sizes)
-            home, key = (
-                (recipes, target.name) if target.member is None else (stacks.setdefault(target.name, {}), target.member)
-            )
-            if key in home:
+            found = parts.setdefault(target.name, {})
+            if target.member in found:
                 raise malformed(f"tensor {cut(source)}", f"is {target.name} for the second time")
-            home[key] = recipe
-    recipes |= {name: stack(name, parts) for name, parts in stacks.items()}
+            found[target.member] = _made(stored(target.name, source, file, entry), target, family, sizes)
+    recipes = {name: join(name, found) for name, found in parts.items()}
     if family.head and not tied and "output.weight" not in recipes:
         raise malformed(f'tensor "{family.head}"', "is missing, and config.json does not tie it to the embedding")
     factors = rope_factors(config, sizes.head_dim) if family.rope else {}
@@ -192,7 +188,7 @@ def _targets(source: str, config: Fields, family: Family, metadata: Mapping[str,
         raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
 
 
-def _transformed(recipe: Recipe, target: Target, family: Family, sizes: Sizes) -> Recipe:
+def _made(recipe: Recipe, target: Target, family: Family, sizes: Sizes) -> Recipe:
     """``recipe`` in GGUF's convention."""
     if target.make is not None:
         recipe = target.make(recipe, sizes)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from gristmill.kernels.formats import FORMATS
+from gristmill.kernels.formats import FORMATS, Format
 from gristmill.kernels.lazy import torch
 
 from ..errors import UnsupportedModel, cut
@@ -32,6 +32,7 @@ __all__ = [
     "first_row",
     "interleave_rope",
     "interleaved_rows",
+    "join",
     "plus_one",
     "q_k_v_of_groups",
     "rows",
@@ -93,11 +94,13 @@ class Sizes:
 
 
 Transform = Callable[[Recipe, Sizes], Recipe]
+# Bytes that only become weights together with others.
+_BYTES = Format("U8", None, 1, 1, lambda blocks: blocks.to(torch.float32))
 
 
 def stored(name: str, source: str, file: MappedFile, entry: Entry) -> Recipe:
     """The entry ``source`` as the tensor ``name``. Raises UnsupportedModel for a dtype that is no weight format."""
-    format = FORMATS.get(entry.dtype)
+    format = _BYTES if entry.dtype == _BYTES.name else FORMATS.get(entry.dtype)
     if format is None:
         raise UnsupportedModel(f"tensor {cut(source)}: dtype {entry.dtype} is not supported")
     info = TensorInfo(name, format, entry.shape or (1,), entry.begin, entry.end - entry.begin)
@@ -121,7 +124,7 @@ def interleaved_rows(x: torch.Tensor, n_heads: int, rope_dim: int) -> torch.Tens
     """x (n_heads * head_dim, ...): row ``i`` of the first half of a head's ``rope_dim`` rows and row ``i`` of the
     second become rows ``2 i`` and ``2 i + 1``; rows that are not turned stay."""
     heads = x.reshape(n_heads, x.shape[0] // n_heads, *x.shape[1:])
-    turned = heads[:, :rope_dim].unflatten(1, (2, rope_dim // 2)).transpose(1, 2).flatten(1, 2)
+    turned = heads[:, :rope_dim].reshape(n_heads, 2, rope_dim // 2, *x.shape[1:]).transpose(1, 2).flatten(1, 2)
     return torch.cat([turned, heads[:, rope_dim:]], 1).reshape(x.shape)
 
 
@@ -179,7 +182,7 @@ def experts_apart(recipe: Recipe, sizes: Sizes) -> Recipe:
     shape, n = recipe.info.shape, sizes.n_experts
     if len(shape) != 2 or not n or shape[0] % n:
         raise _misshapen(recipe, f"shape {shape} is not that of {n} experts")
-    return _moved(recipe, (n, shape[0] // n, shape[1]), lambda x: x.unflatten(0, (n, -1)))
+    return _moved(recipe, (n, shape[0] // n, shape[1]), lambda x: x.reshape(n, -1, *x.shape[1:]))
 
 
 def first_row(recipe: Recipe, sizes: Sizes) -> Recipe:
@@ -190,9 +193,44 @@ def first_row(recipe: Recipe, sizes: Sizes) -> Recipe:
     return _moved(recipe, shape[1:], lambda x: x[0])
 
 
+def join(name: str, parts: Mapping[int | str | None, Recipe]) -> Recipe:
+    """The tensor ``name`` of all its parts: itself (None), members by number, or "blocks" and "scales".
+
+    Raises InvalidFile where they are not one tensor, UnsupportedModel where its elements are no weights.
+    """
+    if None in parts and len(parts) == 1:
+        made = parts[None]
+    elif parts.keys() == {"blocks", "scales"}:
+        return _mxfp4(name, parts["blocks"], parts["scales"])
+    else:
+        made = stack(name, {i: part for i, part in parts.items() if isinstance(i, int)})
+    if made.info.format is _BYTES:
+        raise UnsupportedModel(f"tensor {cut(name)}: dtype {_BYTES.name} is not supported")
+    return made
+
+
+def _mxfp4(name: str, blocks: Recipe, scales: Recipe) -> Recipe:
+    """blocks U8 (..., n, 16), element 2 i in the lower half of byte i; scales U8 (..., n) -> MXFP4 (..., 32 n).
+
+    GGUF's blocks are a scale and 16 bytes, element i in the lower half of byte i and i + 16 in the upper.
+    """
+    shape = scales.info.shape
+    if {blocks.info.format.name, scales.info.format.name} != {_BYTES.name} or blocks.info.shape != (*shape, 16):
+        raise malformed(f"tensor {cut(name)}", f"blocks {blocks.info.shape} and scales {shape} do not fit")
+
+    def read() -> torch.Tensor:
+        packed = blocks.tensor().reshape(*shape, 16)
+        elements = torch.stack([packed & 15, packed >> 4], -1).flatten(-2)
+        joined = elements[..., :16] | elements[..., 16:] << 4
+        return torch.cat([scales.tensor().reshape(*shape, 1), joined], -1).flatten(-2)
+
+    info = TensorInfo(name, FORMATS["MXFP4"], (*shape[:-1], 32 * shape[-1]), 0, blocks.info.n_bytes // 16 * 17)
+    return Recipe(info, read)
+
+
 def stack(name: str, recipes: Mapping[int, Recipe]) -> Recipe:
     """Experts 0 to n - 1 as one tensor (n, ...). Raises InvalidFile if one is missing or unlike the others."""
-    for i in range(len(recipes)):
+    for i in range(max(1, len(recipes))):
         if i not in recipes:
             raise malformed(f"tensor {cut(name)}", f"expert {i} is missing")
         if (recipes[i].info.format, recipes[i].info.shape) != (recipes[0].info.format, recipes[0].info.shape):

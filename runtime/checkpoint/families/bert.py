@@ -33,7 +33,7 @@ FAMILIES = {
                 "embeddings.LayerNorm.bias": "token_embd_norm.bias",
             },
             layers="encoder.layer",
-            prefix="bert.",
+            prefixes=("bert.",),
             unused=re.compile(r"embeddings\.position_ids|pooler\.dense\.(weight|bias)"),  # the training task's pooler
         ),
         numbers={"attention.layer_norm_epsilon": "layer_norm_eps"},
@@ -57,7 +57,7 @@ FAMILIES = {
         scheme=Scheme(
             {**_TOP, "emb_ln.weight": "token_embd_norm.weight", "emb_ln.bias": "token_embd_norm.bias"},
             layers="encoder.layers",
-            prefix="",
+            prefixes=(),
             unused=re.compile(r"encoder\.layers\.\d+\.attn\.rotary_emb\.inv_freq"),
         ),
         counts={

@@ -35,7 +35,7 @@ FAMILIES = {
                 "lm_head.weight": "output.weight",
             },
             layers="h",
-            prefix="transformer.",
+            prefixes=("transformer.",),
         ),
         counts={
             "block_count": ("num_hidden_layers", "n_layer"),

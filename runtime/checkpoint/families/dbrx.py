@@ -34,7 +34,7 @@ FAMILIES = {
                 "lm_head.weight": "output.weight",
             },
             layers="blocks",
-            prefix="transformer.",
+            prefixes=("transformer.",),
         ),
         counts={
             "block_count": "n_layers",

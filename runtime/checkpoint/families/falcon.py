@@ -42,7 +42,7 @@ FAMILIES = {
                 "lm_head.weight": "output.weight",
             },
             layers="h",
-            prefix="transformer.",
+            prefixes=("transformer.",),
         ),
         counts={
             **{key: name for key, name in COUNTS.items() if key != "feed_forward_length"},

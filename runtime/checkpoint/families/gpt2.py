@@ -26,7 +26,7 @@ _SCHEME = Scheme(
         "lm_head.weight": "output.weight",
     },
     layers="h",
-    prefix="transformer.",
+    prefixes=("transformer.",),
     unused=re.compile(r"h\.\d+\.attn\.(bias|masked_bias)"),  # masks that old versions saved
 )
 _NORMS: Layers = {"ln_1": "attn_norm", "ln_2": "ffn_norm"}

@@ -26,7 +26,7 @@ FAMILIES = {
                 "final_layer_norm.bias": "output_norm.bias",
                 "embed_out.weight": "output.weight",
             },
-            prefix="gpt_neox.",
+            prefixes=("gpt_neox.",),
             unused=re.compile(r"layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"),
         ),
         counts=COUNTS,

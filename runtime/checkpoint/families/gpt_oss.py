@@ -1,4 +1,6 @@
-"""gpt-oss with experts in plain floats: gate and up are rows in turn of one transposed matrix."""
+"""gpt-oss, its experts in MXFP4 as published, or in floats. Gate and up are rows in turn of one matrix, which is
+transposed where it is of floats.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,16 @@ FAMILIES = {
                 Part("ffn_gate_exps.bias", rows(0, 2, dim=-1)),
                 Part("ffn_up_exps.bias", rows(1, 2, dim=-1)),
             ),
+            "mlp.experts.gate_up_proj_blocks": (
+                Part("ffn_gate_exps.weight", rows(0, 2, dim=-3), "blocks"),
+                Part("ffn_up_exps.weight", rows(1, 2, dim=-3), "blocks"),
+            ),
+            "mlp.experts.gate_up_proj_scales": (
+                Part("ffn_gate_exps.weight", rows(0, 2), "scales"),
+                Part("ffn_up_exps.weight", rows(1, 2), "scales"),
+            ),
+            "mlp.experts.down_proj_blocks": Part("ffn_down_exps.weight", piece="blocks"),
+            "mlp.experts.down_proj_scales": Part("ffn_down_exps.weight", piece="scales"),
             "mlp.experts.down_proj": Part("ffn_down_exps.weight", transposed),
             "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
         },
@@ -36,5 +48,6 @@ FAMILIES = {
         window="pattern",
         full_attention_every=2,
         needs_head_dim=True,
+        quantization="mxfp4",
     ),
 }

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from support.hf_folder import write_folder
 
 from gristmill.runtime import open_model
+from gristmill.runtime.checkpoint import open_checkpoint
 from gristmill.runtime.checkpoint.families import families
 from gristmill.runtime.convert.jobs import ConvertJob
 from gristmill.runtime.convert.worker import run
@@ -66,6 +68,7 @@ CASES = {
     "Phi3ForCausalLM": SIZES,
     "Phi3ForCausalLM rope": SIZES | {"rope_parameters": LONG, "original_max_position_embeddings": 64},
     "GptOssForCausalLM": SIZES | HEADS | LOCAL_EXPERTS | {"sliding_window": 16, "rope_parameters": YARN},
+    "GptOssForCausalLM mxfp4": SIZES | HEADS | LOCAL_EXPERTS | {"hidden_size": 64, "intermediate_size": 32},
     "GlmForCausalLM": SIZES | HEADS,
     "Glm4ForCausalLM": SIZES | HEADS,
     "Glm4MoeForCausalLM": SIZES | HEADS | {
@@ -169,3 +172,29 @@ def test_a_folder_made_into_a_gguf_file_computes_the_same(case, tmp_path):
     randomised(case).to(torch.float16).save_pretrained(tmp_path / "m")
     run(ConvertJob(str(tmp_path / "m"), str(tmp_path / "m.gguf")))
     assert torch.equal(logits(tmp_path / "m.gguf"), logits(tmp_path / "m"))
+
+
+def test_gpt_oss_opens_with_its_experts_as_they_are_published(tmp_path):
+    """Blocks of 4-bit elements with a scale each; transformers says what they mean."""
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    model = randomised("GptOssForCausalLM mxfp4")
+    generator = torch.Generator().manual_seed(1)
+    packed, state = {}, model.state_dict()
+    for name, values in state.items():
+        if name.endswith(("gate_up_proj", "down_proj")):
+            n_experts, n_in, n_out = values.shape
+            blocks = torch.randint(256, (n_experts, n_out, n_in // 32, 16), generator=generator, dtype=torch.uint8)
+            scales = torch.randint(122, 126, blocks.shape[:-1], generator=generator, dtype=torch.uint8)
+            packed |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+            values.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.float32))
+    with torch.no_grad():
+        expected = model(torch.tensor([IDS])).logits[0]
+    left = {name: values for name, values in state.items() if f"{name}_blocks" not in packed}
+    config = model.config.to_diff_dict() | {
+        "architectures": ["GptOssForCausalLM"], "quantization_config": {"quant_method": "mxfp4"},
+    }  # fmt: skip
+    folder = write_folder(tmp_path / "m", config, left | packed)
+    assert relative_error(logits(folder), expected) < RELATIVE_LIMIT
+    with open_checkpoint(folder) as checkpoint:
+        assert checkpoint.tensors["blk.0.ffn_up_exps.weight"].format.name == "MXFP4"
