@@ -37,7 +37,7 @@ def config_metadata(config: Fields, family: Family) -> dict[str, Value]:
     }
     values |= _window(config, family)
     if family.rope:
-        values |= rope_metadata(config, head_dim, family.local_rope_base)
+        values |= rope_metadata(config, head_dim, family)
     values |= {**family.constants, **family.values(config)}
     prefixed: dict[str, Value] = {"general.architecture": family.architecture, "general.type": "model"}
     return prefixed | {f"{family.architecture}.{key}": value for key, value in values.items()}

@@ -114,7 +114,7 @@ class Family:
 
     ``interleaved_rope``: GGUF turns neighbours of q and k, Hugging Face halves of a head. ``norm_plus_one``: norms
     multiply by 1 + weight. ``needs_head_dim``: it cannot be derived. ``rope``: positions turn q and k.
-    ``quantization``: the method of quantized weights that is read.
+    ``rope_keys``: what ``values`` reads of the rope's object. ``quantization``: the method that is read.
     """
 
     architecture: str
@@ -137,6 +137,7 @@ class Family:
     norm_plus_one: bool = False
     needs_head_dim: bool = False
     rope: bool = True
+    rope_keys: frozenset[str] = frozenset()
     quantization: str = ""
 
     @property

@@ -6,27 +6,27 @@ import math
 
 from ..errors import UnsupportedModel, cut
 from .base import Value
+from .hf_family import Family
 from .strict_json import Fields
 
 __all__ = ["rope_factors", "rope_metadata"]
 
-_KNOWN = ("default", "linear", "yarn", "llama3", "longrope", "su")
+_KNOWN = ("default", "linear", "yarn", "llama3", "longrope", "su", "mrope")
 # What may stand beside the type, and is read here.
 _READ = {
     "rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "partial_rotary_factor",
     "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "short_factor", "long_factor",
-    "truncate",
+    "truncate", "mrope_section", "mrope_interleaved", "max_position_embeddings",
 }  # fmt: skip
 _BASE = 10_000.0
 # Older names of "partial_rotary_factor".
 _PARTS = ("rotary_pct", "rope_pct", "rope_percent")
 
 
-def rope_metadata(config: Fields, head_dim: int, local_base: float | None) -> dict[str, Value]:
-    """The ``rope.`` keys. ``local_base``: GGUF's default for layers with a sliding window, if it is another than the
-    base of all. Raises InvalidFile or UnsupportedModel, naming the key."""
+def rope_metadata(config: Fields, head_dim: int, family: Family) -> dict[str, Value]:
+    """The ``rope.`` keys. Raises InvalidFile or UnsupportedModel, naming the key."""
     scaling = _scaling(config)
-    kind = _kind(scaling)
+    kind, local_base = _kind(scaling, family.rope_keys), family.local_rope_base
     base = _base(config, scaling)
     values: dict[str, Value] = {"rope.dimension_count": _rope_dim(config, scaling, head_dim), "rope.freq_base": base}
     local = _local_base(config, base if local_base is None else local_base)
@@ -34,6 +34,8 @@ def rope_metadata(config: Fields, head_dim: int, local_base: float | None) -> di
         raise UnsupportedModel(f"config.json: rope base {local:g} in layers with a sliding window is not supported")
     if local_base is not None and local != local_base:
         values["rope.freq_base_swa"] = local
+    if scaling.has("mrope_section"):  # of each head, for positions in pictures; those of text are all the same
+        values["rope.dimension_sections"] = [*scaling.items("mrope_section"), 0]
     if kind in ("linear", "yarn"):
         values |= {"rope.scaling.type": kind, "rope.scaling.factor": scaling.number("factor")}
     if kind == "yarn":
@@ -47,10 +49,10 @@ def rope_metadata(config: Fields, head_dim: int, local_base: float | None) -> di
     return values
 
 
-def rope_factors(config: Fields, head_dim: int) -> dict[str, list[float]]:
+def rope_factors(config: Fields, head_dim: int, family: Family) -> dict[str, list[float]]:
     """Tensors that GGUF keeps for what config.json says in numbers: divisors of the frequencies, by tensor name."""
     scaling = _scaling(config)
-    kind = _kind(scaling)
+    kind = _kind(scaling, family.rope_keys)
     rope_dim = _rope_dim(config, scaling, head_dim)
     if kind == "llama3":
         return {"rope_freqs.weight": _llama3_factors(config, scaling, rope_dim, _base(config, scaling))}
@@ -68,11 +70,11 @@ def _scaling(config: Fields) -> Fields:
     return parameters.fields("full_attention") if parameters.has("full_attention") else parameters
 
 
-def _kind(scaling: Fields) -> str:
+def _kind(scaling: Fields, further: frozenset[str] = frozenset()) -> str:
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     if kind not in _KNOWN:
         raise UnsupportedModel(f"config.json: rope type {cut(kind)} is not supported; supported: {', '.join(_KNOWN)}")
-    unread = sorted(key for key in scaling.data if key not in _READ and scaling.has(key))
+    unread = sorted(key for key in scaling.data if key not in _READ | further and scaling.has(key))
     if unread:
         raise UnsupportedModel(f"config.json: rope scaling with {cut(unread[0])} is not supported")
     return kind

@@ -123,8 +123,7 @@ def read_folder_metadata(folder: str | os.PathLike[str], *, limits: Limits = DEF
 
 def _read_config(root: Path, limits: Limits) -> tuple[Fields, Family]:
     """config.json with the defaults of its class, and the class."""
-    config = _read_json(root, "config.json", limits.config_bytes)
-    family = family_of(config)
+    family, config = family_of(_read_json(root, "config.json", limits.config_bytes))
     return with_defaults(config, family), family
 
 
@@ -174,7 +173,7 @@ def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping
     recipes = {name: join(name, found) for name, found in parts.items()}
     if family.head and not tied and "output.weight" not in recipes:
         raise malformed(f'tensor "{family.head}"', "is missing, and config.json does not tie it to the embedding")
-    factors = rope_factors(config, sizes.head_dim) if family.rope else {}
+    factors = rope_factors(config, sizes.head_dim, family) if family.rope else {}
     return recipes | {name: constant(name, values) for name, values in factors.items()}
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "constant",
     "experts_apart",
     "first_row",
+    "hidden_at",
     "interleave_rope",
     "interleaved_rows",
     "join",
@@ -69,6 +70,7 @@ class Recipe:
 class Sizes:
     """What a model's metadata says and transforms need to know. ``head_dim`` and ``rope_dim`` are elements per head."""
 
+    hidden_size: int
     n_heads: int
     n_kv_heads: int
     head_dim: int
@@ -85,6 +87,7 @@ class Sizes:
 
         n_heads, head_dim = count("attention.head_count", 1), count("attention.key_length", 1)
         return cls(
+            hidden_size=count("embedding_length", 0),
             n_heads=n_heads,
             n_kv_heads=count("attention.head_count_kv", n_heads),
             head_dim=head_dim,
@@ -142,6 +145,16 @@ def transposed(recipe: Recipe, sizes: Sizes) -> Recipe:
     if len(shape) < 2:
         return recipe
     return _moved(recipe, (*shape[:-2], shape[-1], shape[-2]), lambda x: x.transpose(-3, -2))
+
+
+def hidden_at(dim: int) -> Transform:
+    """Transposed where that brings the width of the model to ``dim``, -1 or -2: folders have it either way."""
+
+    def transform(recipe: Recipe, sizes: Sizes) -> Recipe:
+        is_there = recipe.info.shape[dim:][:1] == (sizes.hidden_size,)
+        return recipe if is_there else transposed(recipe, sizes)
+
+    return transform
 
 
 def rows(start: int, step: int = 1, *, dim: int = -2) -> Transform:

@@ -28,7 +28,29 @@ def _values(config: Fields, *, depth_27b: int, caps_attention: bool, bidirection
     return {key: config.number(key) if config.has(key) else 0.0 for key in _CAPS if key in config.data}
 
 
-_GEMMA3 = partial(_values, depth_27b=62, caps_attention=False)
+_VALUES = partial(_values, depth_27b=62, caps_attention=False)
+
+_DEFAULTS = {
+    "rope_theta": 1_000_000.0,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-6,
+}
+_GEMMA3 = Family(
+    architecture="gemma3",
+    layers={**_LAYERS, **QK_NORM},
+    defaults={"tie_word_embeddings": True, **_DEFAULTS},
+    values=partial(_VALUES, bidirectional=False),
+    activations=GELU_TANH,
+    window="pattern",
+    full_attention_every=6,
+    local_rope_base=10_000.0,
+    norm_plus_one=True,
+    needs_head_dim=True,
+)
 
 FAMILIES = {
     "GemmaForCausalLM": Family(
@@ -51,18 +73,7 @@ FAMILIES = {
         norm_plus_one=True,
         needs_head_dim=True,
     ),
-    "Gemma3ForCausalLM": Family(
-        architecture="gemma3",
-        layers={**_LAYERS, **QK_NORM},
-        defaults={"tie_word_embeddings": True, "rope_theta": 1_000_000.0},
-        values=partial(_GEMMA3, bidirectional=False),
-        activations=GELU_TANH,
-        window="pattern",
-        full_attention_every=6,
-        local_rope_base=10_000.0,
-        norm_plus_one=True,
-        needs_head_dim=True,
-    ),
+    "Gemma3ForCausalLM": _GEMMA3,
     "Gemma3TextModel": Family(
         architecture="gemma-embedding",
         layers={**_LAYERS, **QK_NORM},
@@ -73,8 +84,8 @@ FAMILIES = {
                 "3_Dense/linear.weight": "dense_3.weight",
             }
         ),
-        defaults={"rope_theta": 1_000_000.0},
-        values=partial(_GEMMA3, bidirectional=True),
+        defaults=_DEFAULTS,
+        values=partial(_VALUES, bidirectional=True),
         activations=GELU_TANH,
         window="pattern",
         full_attention_every=6,
@@ -83,3 +94,5 @@ FAMILIES = {
         needs_head_dim=True,
     ),
 }
+
+WITH_PICTURES = {"Gemma3ForConditionalGeneration": {"gemma3_text": _GEMMA3}}

@@ -23,6 +23,7 @@ FAMILIES = {
             "post_mlp_layernorm": "post_ffw_norm",
         },
         defaults={"partial_rotary_factor": 0.5},
+        only={"rope_parameters.mrope_section": (), "rope_scaling.mrope_section": ()},
     ),
     "Glm4MoeForCausalLM": Family(
         architecture="glm4moe",

@@ -72,3 +72,5 @@ FAMILIES = {
         needs_head_dim=True,
     ),
 }
+
+WITH_PICTURES = {"Llama4ForConditionalGeneration": {"llama4_text": FAMILIES["Llama4ForCausalLM"]}}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..hf_family import ATTENTION, COUNTS, EXPERTS, MLP, PRE_NORM, QK_NORM, Family
+from ..names import Part
+from ..transforms import chain, hidden_at, rows
 
 FAMILIES = {
     "Qwen3ForCausalLM": Family(
@@ -25,4 +29,26 @@ FAMILIES = {
         window="off",
         needs_head_dim=True,
     ),
+}
+
+_MOE = FAMILIES["Qwen3MoeForCausalLM"]
+WITH_PICTURES = {
+    "Qwen3VLForConditionalGeneration": {
+        "qwen3_vl_text": replace(FAMILIES["Qwen3ForCausalLM"], architecture="qwen3vl"),
+    },
+    "Qwen3VLMoeForConditionalGeneration": {
+        "qwen3_vl_moe_text": replace(
+            _MOE,
+            architecture="qwen3vlmoe",
+            layers={
+                **_MOE.layers,
+                "mlp.experts.gate_up_proj": (
+                    Part("ffn_gate_exps.weight", chain(hidden_at(-1), rows(0))),
+                    Part("ffn_up_exps.weight", chain(hidden_at(-1), rows(1))),
+                ),
+                "mlp.experts.down_proj": Part("ffn_down_exps.weight", hidden_at(-2)),
+            },
+            defaults={"norm_topk_prob": True},
+        ),
+    },
 }

@@ -8,7 +8,7 @@ from support.hf_folder import write_folder
 
 from gristmill.runtime import open_model
 from gristmill.runtime.checkpoint import open_checkpoint
-from gristmill.runtime.checkpoint.families import families
+from gristmill.runtime.checkpoint.families import families, with_pictures
 from gristmill.runtime.convert.jobs import ConvertJob
 from gristmill.runtime.convert.worker import run
 
@@ -52,6 +52,11 @@ CASES = {
     "LlamaForCausalLM": SIZES,
     "LlamaForCausalLM rope": SIZES | {"rope_parameters": LLAMA3, "attention_bias": True, "tie_word_embeddings": True},
     "MistralForCausalLM": SIZES | HEADS | {"sliding_window": None, "rope_parameters": YARN},
+    "Ministral3ForCausalLM": SIZES | HEADS | {
+        "rope_parameters": YARN | {
+            "original_max_position_embeddings": 8, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+        },
+    },
     "MixtralForCausalLM": SIZES | LOCAL_EXPERTS,
     "Llama4ForCausalLM": SIZES | HEADS | {
         "num_local_experts": 4, "num_hidden_layers": 5, "intermediate_size_mlp": 40, "interleave_moe_layer_step": 2,
@@ -117,6 +122,41 @@ CASES = {
         "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
     },
 }  # fmt: skip
+# Text models in classes that look at pictures, too.
+PIXTRAL = {"model_type": "pixtral", "head_dim": 8}
+EYES = {
+    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "num_heads": 2,
+    "depth": 1, "image_size": 28, "patch_size": 14, "out_hidden_size": 32, "deepstack_visual_indexes": [0],
+}  # fmt: skip
+SECTIONS = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}}
+PICTURES = {
+    "Gemma3ForConditionalGeneration": {
+        "text_config": CASES["Gemma3ForCausalLM"], "vision_config": EYES, "mm_tokens_per_image": 4,
+    },
+    "Llama4ForConditionalGeneration": {
+        "text_config": CASES["Llama4ForCausalLM"],
+        "vision_config": EYES | {"vision_output_dim": 32, "projector_input_dim": 16, "projector_output_dim": 16},
+    },
+    "Mistral3ForConditionalGeneration": {
+        "text_config": SIZES | HEADS | {"model_type": "mistral", "sliding_window": None},
+        "vision_config": EYES | PIXTRAL, "tie_word_embeddings": False,
+    },
+    "Mistral3ForConditionalGeneration ministral": {
+        "text_config": CASES["Ministral3ForCausalLM"] | {"model_type": "ministral3"},
+        "vision_config": EYES | PIXTRAL,
+    },
+    "Qwen2VLForConditionalGeneration": {
+        "text_config": SIZES | {"hidden_size": 64} | SECTIONS,
+        "vision_config": EYES | {"embed_dim": 16, "hidden_size": 64},
+    },
+    "Qwen2_5_VLForConditionalGeneration": {
+        "text_config": SIZES | {"hidden_size": 64} | SECTIONS, "vision_config": EYES | {"out_hidden_size": 64},
+    },
+    "Qwen3VLForConditionalGeneration": {"text_config": SIZES | HEADS | SECTIONS, "vision_config": EYES},
+    "Qwen3VLMoeForConditionalGeneration": {
+        "text_config": SIZES | HEADS | EXPERTS | SECTIONS, "vision_config": EYES,
+    },
+}  # fmt: skip
 # Embeddings, which other tests compare, and another name of a class that is here.
 ELSEWHERE = {"BertModel", "Gemma3TextModel", "NomicBertModel", "MPTForCausalLM"}
 # Fused, split, transposed and stacked tensors, all written to a GGUF file and read again.
@@ -128,7 +168,7 @@ def randomised(case):
     class_name = case.split()[0]
     model_class = getattr(transformers, class_name)
     generator = torch.Generator().manual_seed(0)
-    model = model_class(model_class.config_class(**CASES[case], attn_implementation="eager")).eval()
+    model = model_class(model_class.config_class(**(CASES | PICTURES)[case], attn_implementation="eager")).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.GELU):
             module.approximate = "tanh"  # as GGUF's architecture computes it; MPT's class has no setting for it
@@ -147,14 +187,16 @@ def logits(path):
     return open_model(path, backend="reference", kv_type="f32", n_ctx=64).logits(IDS)
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=[*CASES, *PICTURES])
 def saved(request, tmp_path_factory):
     """(its folder, the logits that transformers computes)"""
     model = randomised(request.param)
     folder = tmp_path_factory.mktemp("model")
     model.save_pretrained(folder)
+    # Llama 4 does not compute logits without a picture; the model of its text alone does.
+    text = model.language_model if request.param.startswith("Llama4ForCond") else model
     with torch.no_grad():
-        return folder, model(torch.tensor([IDS])).logits[0]
+        return folder, text(torch.tensor([IDS])).logits[0]
 
 
 def test_logits_are_those_of_transformers(saved):
@@ -164,6 +206,7 @@ def test_logits_are_those_of_transformers(saved):
 
 def test_every_class_is_compared():
     assert {case.split()[0] for case in CASES} == families().keys() - ELSEWHERE
+    assert {case.split()[0] for case in PICTURES} == with_pictures().keys()
 
 
 @pytest.mark.parametrize("case", CONVERTED)

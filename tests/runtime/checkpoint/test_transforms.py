@@ -11,6 +11,7 @@ from gristmill.runtime.checkpoint.transforms import (
     chain,
     experts_apart,
     first_row,
+    hidden_at,
     interleave_rope,
     q_k_v_of_groups,
     rows,
@@ -18,7 +19,7 @@ from gristmill.runtime.checkpoint.transforms import (
     transposed,
 )
 
-SIZES = Sizes(n_heads=4, n_kv_heads=2, head_dim=6, rope_dim=4, n_experts=3)
+SIZES = Sizes(hidden_size=5, n_heads=4, n_kv_heads=2, head_dim=6, rope_dim=4, n_experts=3)
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn}
 
 
@@ -48,6 +49,13 @@ def test_transposed(name):
         x = numbered(*shape)
         assert values(transposed(recipe_of(x, name), SIZES)).equal(x.mT)
     assert values(transposed(recipe_of(numbered(5)), SIZES)).equal(numbered(5))
+
+
+def test_the_width_of_the_model_comes_where_it_belongs():
+    x = numbered(2, 3, 5)
+    for given in (x, x.mT):
+        assert values(hidden_at(-1)(recipe_of(given), SIZES)).equal(x)
+        assert values(hidden_at(-2)(recipe_of(given), SIZES)).equal(x.mT)
 
 
 @pytest.mark.parametrize("name", DTYPES)
