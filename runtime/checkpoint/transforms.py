@@ -79,15 +79,16 @@ class Sizes:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Value], architecture: str) -> Sizes:
-        """Of metadata that ``config_metadata`` made."""
+        """Of a model's metadata."""
 
         def count(key: str, default: int) -> int:
             value = metadata.get(f"{architecture}.{key}", default)
             return value if isinstance(value, int) else default
 
-        n_heads, head_dim = count("attention.head_count", 1), count("attention.key_length", 1)
+        hidden_size, n_heads = count("embedding_length", 0), count("attention.head_count", 1)
+        head_dim = count("attention.key_length", hidden_size // max(1, n_heads))
         return cls(
-            hidden_size=count("embedding_length", 0),
+            hidden_size=hidden_size,
             n_heads=n_heads,
             n_kv_heads=count("attention.head_count_kv", n_heads),
             head_dim=head_dim,

@@ -134,7 +134,6 @@ def _interleaved(tensor: torch.Tensor, target: str, base: Mapping[str, Value]) -
     n_heads = {"attn_q": sizes.n_heads, "attn_k": sizes.n_kv_heads}.get(target.rsplit(".", 2)[-2])
     if n_heads is None:
         return tensor
-    if n_heads < 1 or tensor.shape[0] % (2 * n_heads):
+    if tensor.shape[0] != n_heads * sizes.head_dim or not 0 < sizes.rope_dim <= sizes.head_dim or sizes.rope_dim % 2:
         raise InvalidFile(f"the adapter's rows for {cut(target)} do not fit the base model's heads")
-    head_dim = tensor.shape[0] // n_heads
-    return interleaved_rows(tensor, n_heads, min(sizes.rope_dim, head_dim) if sizes.head_dim > 1 else head_dim)
+    return interleaved_rows(tensor, n_heads, sizes.rope_dim)

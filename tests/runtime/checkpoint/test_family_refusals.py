@@ -16,7 +16,7 @@ CONFIG = {
     "intermediate_size": 12, "intermediate_size_mlp": 12, "n_inner": 12, "moe_intermediate_size": 6,
     "shared_expert_intermediate_size": 6, "shared_intermediate_size": 6,
     "num_hidden_layers": N_LAYERS, "n_layer": N_LAYERS, "n_layers": N_LAYERS,
-    "num_attention_heads": N_HEADS, "n_head": N_HEADS, "n_heads": N_HEADS,
+    "num_attention_heads": N_HEADS, "n_head": N_HEADS, "n_heads": N_HEADS, "num_key_value_heads": N_HEADS,
     "max_position_embeddings": 64, "n_positions": 64, "max_seq_len": 64,
     "rms_norm_eps": 1e-5, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5, "norm_eps": 1e-5, "norm_epsilon": 1e-5,
     "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4, "num_experts_per_tok": 2,
@@ -27,11 +27,18 @@ CONFIG = {
 CLASSES = {
     "Gemma3TextModel": {"use_bidirectional_attention": True},
     "GPTNeoXForCausalLM": {"rotary_pct": 0.5},
+    "Ministral3ForCausalLM": {
+        "rope_parameters": {
+            "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32, "mscale": 1.0,
+            "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+        }
+    },
     "NomicBertModel": {"num_experts": 0},
     "Qwen3MoeForCausalLM": {"norm_topk_prob": True},
     "StableLmForCausalLM": {"partial_rotary_factor": 0.5},
-}
+}  # fmt: skip
 CASES = [
+    ("Ministral3ForCausalLM", {"rope_parameters": {"rope_type": "default"}}, "rope_parameters.rope_type"),
     ("Ernie4_5_MoeForCausalLM", {"moe_layer_end_index": 1}, "moe_layer_end_index"),
     ("Exaone4ForCausalLM", {"sliding_window": 8}, "sliding_window"),
     ("Gemma2ForCausalLM", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
@@ -89,7 +96,7 @@ def test_unknown_activations_are_refused(tmp_path, name):
 @pytest.mark.parametrize("name", [name for name, family in families().items() if family.rope])
 def test_unknown_rope_types_are_refused(tmp_path, name):
     scaling = {"rope_type": "dynamic", "factor": 2.0}
-    assert '"dynamic"' in refusal_of(tmp_path, config_of(name, rope_scaling=scaling))
+    assert '"dynamic"' in refusal_of(tmp_path, config_of(name, rope_parameters=scaling))
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, family in families().items() for key in family.only])
