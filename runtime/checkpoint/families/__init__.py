@@ -25,7 +25,7 @@ _EXAMPLES = "LlamaForCausalLM, Qwen3ForCausalLM and others (docs/architectures.m
 
 # What stands before the names of a text model's tensors beside pictures, and what belongs to these.
 _PREFIXES = ("language_model.model.", "model.language_model.", "language_model.", "model.")
-_PICTURES = r"(vision_tower|vision_model|visual|multi_modal_projector)\..+"
+_PICTURES = r"(vision_tower|vision_model|visual|multi_modal_projector|mlp_AR)\..+"
 
 _Table = dict[str, dict[str, Family]]
 

@@ -1,8 +1,9 @@
-"""ERNIE 4.5, also with experts: its rotary embedding turns neighbours already."""
+"""ERNIE 4.5, also with experts, whose rotary embedding turns neighbours already, and PaddleOCR."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ..base import Value
 from ..hf_family import ATTENTION, COUNTS, EXPERTS, MLP, PRE_NORM, Family, unsupported
@@ -21,13 +22,17 @@ def _moe(config: Fields) -> dict[str, Value]:
     }
 
 
+_DENSE = Family(
+    architecture="ernie4_5",
+    layers={**ATTENTION, **PRE_NORM, **MLP},
+    defaults={"rope_theta": 500_000.0, "tie_word_embeddings": True},
+    only={"use_bias": (False,)},
+)
+# PaddleOCR turns halves of heads, in GGUF, too.
+_PADDLE = replace(_DENSE, architecture="paddleocr")
+
 FAMILIES = {
-    "Ernie4_5ForCausalLM": Family(
-        architecture="ernie4_5",
-        layers={**ATTENTION, **PRE_NORM, **MLP},
-        defaults={"rope_theta": 500_000.0, "tie_word_embeddings": True},
-        only={"use_bias": (False,)},
-    ),
+    "Ernie4_5ForCausalLM": _DENSE,
     "Ernie4_5_MoeForCausalLM": Family(
         architecture="ernie4_5-moe",
         layers={
@@ -58,4 +63,8 @@ FAMILIES = {
         only={"use_bias": (False,), "moe_gate_act": ("softmax",)},
         values=_moe,
     ),
+}
+
+WITH_PICTURES = {
+    "PaddleOCRVLForConditionalGeneration": {"paddleocr_vl": _PADDLE, "paddleocr_vl_text": _PADDLE},
 }

@@ -145,6 +145,7 @@ PICTURES = {
         "text_config": CASES["Ministral3ForCausalLM"] | {"model_type": "ministral3"},
         "vision_config": EYES | PIXTRAL,
     },
+    "PaddleOCRVLForConditionalGeneration": {"text_config": SIZES | HEADS | SECTIONS, "vision_config": EYES},
     "Qwen2VLForConditionalGeneration": {
         "text_config": SIZES | {"hidden_size": 64} | SECTIONS,
         "vision_config": EYES | {"embed_dim": 16, "hidden_size": 64},
