@@ -38,7 +38,7 @@ __all__ = ["SafetensorsCheckpoint", "read_folder_metadata"]
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 # general.file_type (llama.h, enum llama_ftype) by the format of most weights
-_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "MXFP4": 38}
 
 Sources = dict[str, tuple[MappedFile, Entry]]
 

@@ -240,5 +240,9 @@ def test_gpt_oss_opens_with_its_experts_as_they_are_published(tmp_path):
     }  # fmt: skip
     folder = write_folder(tmp_path / "m", config, left | packed)
     assert relative_error(logits(folder), expected) < RELATIVE_LIMIT
-    with open_checkpoint(folder) as checkpoint:
+    run(ConvertJob(str(folder), str(tmp_path / "m.gguf")))
+    with open_checkpoint(tmp_path / "m.gguf") as checkpoint:
         assert checkpoint.tensors["blk.0.ffn_up_exps.weight"].format.name == "MXFP4"
+        assert checkpoint.metadata["general.file_type"] == 38
+        assert checkpoint.metadata["gpt-oss.rope.scaling.yarn_truncate"] is False
+    assert relative_error(logits(tmp_path / "m.gguf"), expected) < 1e-2  # what is not of experts has become halves
