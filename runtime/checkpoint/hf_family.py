@@ -114,7 +114,8 @@ class Family:
 
     ``interleaved_rope``: GGUF turns neighbours of q and k, Hugging Face halves of a head. ``norm_plus_one``: norms
     multiply by 1 + weight. ``needs_head_dim``: it cannot be derived. ``rope``: positions turn q and k.
-    ``rope_keys``: what ``values`` reads of the rope's object. ``quantization``: the method that is read.
+    ``rope_keys``: what ``values`` reads of the rope's object. ``quantization``: a method that is read, beside
+    8-bit floats.
     """
 
     architecture: str

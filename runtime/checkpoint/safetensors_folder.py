@@ -13,22 +13,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidFile, UnsupportedModel, cut
+from ..errors import InvalidFile, cut
 from .base import Checkpoint, Value
 from .families import family_of
 from .hf_config import config_metadata, with_defaults
 from .hf_family import Family
-from .hf_rope import rope_factors
 from .hf_sentence import DENSE_FOLDERS, pooling_metadata
 from .hf_special import chat_template, special_metadata
+from .hf_tensors import Sources, make_recipes
 from .hf_tokenizer import tokenizer_metadata
 from .hf_wordpiece import tokenizer_of_word_list
 from .limits import DEFAULT_LIMITS, Limits
 from .mapped import MappedFile
-from .names import Target, gguf_targets
-from .safetensors_header import Entry, malformed, read_entries
+from .safetensors_header import malformed, read_entries
 from .strict_json import Fields, parse
-from .transforms import Recipe, Sizes, constant, interleave_rope, join, plus_one, stored
+from .transforms import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +38,6 @@ _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 # general.file_type (llama.h, enum llama_ftype) by the format of most weights
 _FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "MXFP4": 38}
-
-Sources = dict[str, tuple[MappedFile, Entry]]
 
 
 class SafetensorsCheckpoint(Checkpoint):
@@ -55,7 +52,7 @@ class SafetensorsCheckpoint(Checkpoint):
         self._files: list[MappedFile] = []
         try:
             sources = self._open(root, limits) | self._open_dense(root, family, limits)
-            self._recipes = _recipes(sources, config, family, metadata)
+            self._recipes = make_recipes(sources, config, family, metadata)
         except BaseException:
             self.close()
             raise
@@ -155,48 +152,6 @@ def _sentence_files(root: Path, limits: Limits) -> dict[str, Fields]:
     """The small files by which sentence-transformers says what follows the model; those that are there."""
     names = ("1_Pooling/config.json", *(f"{folder}/config.json" for folder in DENSE_FOLDERS))
     return {name: _read_json(root, name, limits.config_bytes) for name in names if (root / name).exists()}
-
-
-def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping[str, Value]) -> dict[str, Recipe]:
-    """How each GGUF tensor is made. Every source is used, or known not to be needed."""
-    sizes = Sizes.of(metadata, family.architecture)
-    tied = config.flag("tie_word_embeddings", False)
-    parts: dict[str, dict[int | str | None, Recipe]] = {}
-    for source, (file, entry) in sources.items():
-        for target in _targets(source, config, family, metadata):
-            if tied and target.name == "output.weight":
-                continue  # the same weights once more
-            found = parts.setdefault(target.name, {})
-            if target.member in found:
-                raise malformed(f"tensor {cut(source)}", f"is {target.name} for the second time")
-            found[target.member] = _made(stored(target.name, source, file, entry), target, family, sizes)
-    recipes = {name: join(name, found) for name, found in parts.items()}
-    if family.head and not tied and "output.weight" not in recipes:
-        raise malformed(f'tensor "{family.head}"', "is missing, and config.json does not tie it to the embedding")
-    factors = rope_factors(config, sizes.head_dim, family) if family.rope else {}
-    return recipes | {name: constant(name, values) for name, values in factors.items()}
-
-
-def _targets(source: str, config: Fields, family: Family, metadata: Mapping[str, Value]) -> list[Target]:
-    n_layers = metadata[f"{family.architecture}.block_count"]
-    assert isinstance(n_layers, int), "config_metadata says so"
-    n_unused = config.integer(family.n_unused_layers, 0, low=0) if family.n_unused_layers else 0
-    try:
-        return gguf_targets(source, family.scheme, family.layers, n_layers, n_unused)
-    except KeyError:
-        raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
-
-
-def _made(recipe: Recipe, target: Target, family: Family, sizes: Sizes) -> Recipe:
-    """``recipe`` in GGUF's convention."""
-    if target.make is not None:
-        recipe = target.make(recipe, sizes)
-    role, kind = target.name.rsplit(".", 2)[-2:]
-    if family.interleaved_rope and role in ("attn_q", "attn_k"):
-        return interleave_rope(recipe, sizes.n_heads if role == "attn_q" else sizes.n_kv_heads, sizes.rope_dim)
-    if family.norm_plus_one and role.endswith("norm") and kind == "weight":
-        return plus_one(recipe)
-    return recipe
 
 
 def _shard_names(index: Fields, limits: Limits) -> list[str]:

@@ -1,7 +1,8 @@
 """How a GGUF tensor is made from tensors of a safetensors file, where it is not the same bytes.
 
 The models of this runtime know GGUF's conventions only; this is where Hugging Face's are turned into them, once,
-when a tensor is read. A ``Transform`` is one such step; steps follow one another (``chain``).
+when a tensor is read. A ``Transform`` is one such step; steps follow one another (``chain``). Those that put several
+tensors together are in ``joined``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "BYTES",
     "Recipe",
     "Sizes",
     "Transform",
@@ -33,11 +35,9 @@ __all__ = [
     "hidden_at",
     "interleave_rope",
     "interleaved_rows",
-    "join",
     "plus_one",
     "q_k_v_of_groups",
     "rows",
-    "stack",
     "stored",
     "transposed",
 ]  # fmt: skip
@@ -99,12 +99,12 @@ class Sizes:
 
 Transform = Callable[[Recipe, Sizes], Recipe]
 # Bytes that only become weights together with others.
-_BYTES = Format("U8", None, 1, 1, lambda blocks: blocks.to(torch.float32))
+BYTES = Format("U8", None, 1, 1, lambda blocks: blocks.to(torch.float32))
 
 
 def stored(name: str, source: str, file: MappedFile, entry: Entry) -> Recipe:
     """The entry ``source`` as the tensor ``name``. Raises UnsupportedModel for a dtype that is no weight format."""
-    format = _BYTES if entry.dtype == _BYTES.name else FORMATS.get(entry.dtype)
+    format = BYTES if entry.dtype == BYTES.name else FORMATS.get(entry.dtype)
     if format is None:
         raise UnsupportedModel(f"tensor {cut(source)}: dtype {entry.dtype} is not supported")
     info = TensorInfo(name, format, entry.shape or (1,), entry.begin, entry.end - entry.begin)
@@ -205,53 +205,6 @@ def first_row(recipe: Recipe, sizes: Sizes) -> Recipe:
     if len(shape) != 2 or shape[0] != 1:
         raise _misshapen(recipe, f"shape {shape} is not one row")
     return _moved(recipe, shape[1:], lambda x: x[0])
-
-
-def join(name: str, parts: Mapping[int | str | None, Recipe]) -> Recipe:
-    """The tensor ``name`` of all its parts: itself (None), members by number, or "blocks" and "scales".
-
-    Raises InvalidFile where they are not one tensor, UnsupportedModel where its elements are no weights.
-    """
-    if None in parts and len(parts) == 1:
-        made = parts[None]
-    elif parts.keys() == {"blocks", "scales"}:
-        return _mxfp4(name, parts["blocks"], parts["scales"])
-    else:
-        made = stack(name, {i: part for i, part in parts.items() if isinstance(i, int)})
-    if made.info.format is _BYTES:
-        raise UnsupportedModel(f"tensor {cut(name)}: dtype {_BYTES.name} is not supported")
-    return made
-
-
-def _mxfp4(name: str, blocks: Recipe, scales: Recipe) -> Recipe:
-    """blocks U8 (..., n, 16), element 2 i in the lower half of byte i; scales U8 (..., n) -> MXFP4 (..., 32 n).
-
-    GGUF's blocks are a scale and 16 bytes, element i in the lower half of byte i and i + 16 in the upper.
-    """
-    shape = scales.info.shape
-    if {blocks.info.format.name, scales.info.format.name} != {_BYTES.name} or blocks.info.shape != (*shape, 16):
-        raise malformed(f"tensor {cut(name)}", f"blocks {blocks.info.shape} and scales {shape} do not fit")
-
-    def read() -> torch.Tensor:
-        packed = blocks.tensor().reshape(*shape, 16)
-        elements = torch.stack([packed & 15, packed >> 4], -1).flatten(-2)
-        joined = elements[..., :16] | elements[..., 16:] << 4
-        return torch.cat([scales.tensor().reshape(*shape, 1), joined], -1).flatten(-2)
-
-    info = TensorInfo(name, FORMATS["MXFP4"], (*shape[:-1], 32 * shape[-1]), 0, blocks.info.n_bytes // 16 * 17)
-    return Recipe(info, read)
-
-
-def stack(name: str, recipes: Mapping[int, Recipe]) -> Recipe:
-    """Experts 0 to n - 1 as one tensor (n, ...). Raises InvalidFile if one is missing or unlike the others."""
-    for i in range(max(1, len(recipes))):
-        if i not in recipes:
-            raise malformed(f"tensor {cut(name)}", f"expert {i} is missing")
-        if (recipes[i].info.format, recipes[i].info.shape) != (recipes[0].info.format, recipes[0].info.shape):
-            raise malformed(f"tensor {cut(name)}", f"expert {i} differs from expert 0 in shape or dtype")
-    first, n = recipes[0].info, len(recipes)
-    info = TensorInfo(name, first.format, (n, *first.shape), 0, first.n_bytes * n)
-    return Recipe(info, lambda: torch.stack([recipes[i].tensor() for i in range(n)]))
 
 
 def constant(name: str, values: list[float]) -> Recipe:

@@ -5,6 +5,7 @@ import torch
 
 from gristmill.kernels.formats import FORMATS
 from gristmill.runtime.checkpoint.base import TensorInfo
+from gristmill.runtime.checkpoint.joined import join
 from gristmill.runtime.checkpoint.transforms import (
     Recipe,
     Sizes,
@@ -15,7 +16,6 @@ from gristmill.runtime.checkpoint.transforms import (
     interleave_rope,
     q_k_v_of_groups,
     rows,
-    stack,
     transposed,
 )
 
@@ -92,5 +92,5 @@ def test_experts_apart_and_together():
     x = numbered(6, 4)
     assert values(experts_apart(recipe_of(x), SIZES)).equal(x.reshape(3, 2, 4))
     parts = {i: rows(0)(recipe_of(x + i), SIZES) for i in (1, 0)}
-    assert values(stack("s", parts)).equal(torch.stack([x[:3], x[:3] + 1]))
+    assert values(join("s", parts)).equal(torch.stack([x[:3], x[:3] + 1]))
     assert values(first_row(recipe_of(numbered(1, 4)), SIZES)).equal(numbered(4))
