@@ -57,9 +57,9 @@ def _find(config: Fields, names: Names) -> tuple[Fields, str]:
 def _check_values(config: Fields, family: Family) -> None:
     if config.has("quantization_config"):
         method = config.fields("quantization_config").text("quant_method", "")
-        known = [name for name in ("fp8", family.quantization) if name]
-        if method not in known:
-            raise unsupported("quantization_config", method, known)
+        methods = [name for name in ("fp8", family.quantization) if name]
+        if method not in methods:
+            raise unsupported("quantization_config", method, methods)
     activation = next((key for key in _ACTIVATIONS if config.has(key)), None)
     if activation and config.data[activation] not in family.activations:
         raise unsupported(activation, config.data[activation], family.activations)
