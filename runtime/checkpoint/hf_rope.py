@@ -49,11 +49,10 @@ def rope_metadata(config: Fields, head_dim: int, family: Family) -> dict[str, Va
     return values
 
 
-def rope_factors(config: Fields, head_dim: int, family: Family) -> dict[str, list[float]]:
+def rope_factors(config: Fields, rope_dim: int, family: Family) -> dict[str, list[float]]:
     """Tensors that GGUF keeps for what config.json says in numbers: divisors of the frequencies, by tensor name."""
     scaling = _scaling(config)
     kind = _kind(scaling, family.rope_keys)
-    rope_dim = _rope_dim(config, scaling, head_dim)
     if kind == "llama3":
         return {"rope_freqs.weight": _llama3_factors(config, scaling, rope_dim, _base(config, scaling))}
     if kind in ("longrope", "su"):
@@ -72,8 +71,9 @@ def _scaling(config: Fields) -> Fields:
 
 def _kind(scaling: Fields, further: frozenset[str] = frozenset()) -> str:
     kind = scaling.text("rope_type", scaling.text("type", "default"))
-    if kind not in _KNOWN:
-        raise UnsupportedModel(f"config.json: rope type {cut(kind)} is not supported; supported: {', '.join(_KNOWN)}")
+    known = (*_KNOWN, "dynamic") if "alpha" in further and scaling.has("alpha") else _KNOWN
+    if kind not in known:
+        raise UnsupportedModel(f"config.json: rope type {cut(kind)} is not supported; supported: {', '.join(known)}")
     unread = sorted(key for key in scaling.data if key not in _READ | further and scaling.has(key))
     if unread:
         raise UnsupportedModel(f"config.json: rope scaling with {cut(unread[0])} is not supported")

@@ -42,7 +42,7 @@ def make_recipes(sources: Sources, config: Fields, family: Family, metadata: Map
     recipes = {name: join(name, found) for name, found in parts.items()}
     if family.head and not tied and "output.weight" not in recipes:
         raise malformed(f'tensor "{family.head}"', "is missing, and config.json does not tie it to the embedding")
-    factors = rope_factors(config, sizes.head_dim, family) if family.rope else {}
+    factors = rope_factors(config, sizes.rope_dim, family) if family.rope else {}
     return recipes | {name: constant(name, values) for name, values in factors.items()}
 
 

@@ -35,11 +35,13 @@ __all__ = [
     "hidden_at",
     "interleave_rope",
     "interleaved_rows",
+    "keys_of_latent",
     "plus_one",
     "q_k_v_of_groups",
     "rows",
     "stored",
     "transposed",
+    "values_of_latent",
 ]  # fmt: skip
 
 
@@ -76,6 +78,8 @@ class Sizes:
     head_dim: int
     rope_dim: int
     n_experts: int
+    still_dim: int = 0  # of latent attention: a head's key without what turns, and its value
+    value_dim: int = 0
 
     @classmethod
     def of(cls, metadata: Mapping[str, Value], architecture: str) -> Sizes:
@@ -87,13 +91,16 @@ class Sizes:
 
         hidden_size, n_heads = count("embedding_length", 0), count("attention.head_count", 1)
         head_dim = count("attention.key_length", hidden_size // max(1, n_heads))
+        rope_dim = count("rope.dimension_count", head_dim)
         return cls(
             hidden_size=hidden_size,
             n_heads=n_heads,
             n_kv_heads=count("attention.head_count_kv", n_heads),
             head_dim=head_dim,
-            rope_dim=count("rope.dimension_count", head_dim),
+            rope_dim=rope_dim,
             n_experts=count("expert_count", 0),
+            still_dim=max(0, count("attention.key_length_mla", 0) - rope_dim),
+            value_dim=count("attention.value_length_mla", 0),
         )
 
 
@@ -197,6 +204,26 @@ def experts_apart(recipe: Recipe, sizes: Sizes) -> Recipe:
     if len(shape) != 2 or not n or shape[0] % n:
         raise _misshapen(recipe, f"shape {shape} is not that of {n} experts")
     return _moved(recipe, (n, shape[0] // n, shape[1]), lambda x: x.reshape(n, -1, *x.shape[1:]))
+
+
+def keys_of_latent(recipe: Recipe, sizes: Sizes) -> Recipe:
+    """(n_heads * (still_dim + value_dim), rank), a head's key before its value -> keys (n_heads, rank, still_dim)."""
+    heads, rank = _latent_heads(recipe, sizes), recipe.info.shape[1]
+    shape = (sizes.n_heads, rank, sizes.still_dim)
+    return _moved(recipe, shape, lambda x: heads(x)[:, : sizes.still_dim].transpose(1, 2))
+
+
+def values_of_latent(recipe: Recipe, sizes: Sizes) -> Recipe:
+    """As ``keys_of_latent`` -> values (n_heads, value_dim, rank)."""
+    heads, rank = _latent_heads(recipe, sizes), recipe.info.shape[1]
+    return _moved(recipe, (sizes.n_heads, sizes.value_dim, rank), lambda x: heads(x)[:, sizes.still_dim :])
+
+
+def _latent_heads(recipe: Recipe, sizes: Sizes) -> Callable[[torch.Tensor], torch.Tensor]:
+    shape, per_head = recipe.info.shape, sizes.still_dim + sizes.value_dim
+    if len(shape) != 2 or shape[0] != sizes.n_heads * per_head:
+        raise _misshapen(recipe, f"shape {shape} is not that of {sizes.n_heads} heads of {per_head}")
+    return lambda x: x.reshape(sizes.n_heads, per_head, *x.shape[1:])
 
 
 def first_row(recipe: Recipe, sizes: Sizes) -> Recipe:

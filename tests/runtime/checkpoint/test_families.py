@@ -42,6 +42,10 @@ LONG = {
     "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0, 1.5, 2.0, 2.5],
     "long_factor": [2.0, 4.0, 6.0, 8.0],
 }  # fmt: skip
+LATENT = {
+    "num_key_value_heads": 4, "q_lora_rank": 24, "kv_lora_rank": 16, "qk_nope_head_dim": 12, "qk_rope_head_dim": 8,
+    "v_head_dim": 10,
+}  # fmt: skip
 FACTORS = {
     "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 4.0,
 }  # fmt: skip
@@ -116,6 +120,21 @@ CASES = {
     "ArceeForCausalLM": SIZES,
     "SeedOssForCausalLM": SIZES | HEADS,
     "MiniMaxM2ForCausalLM": SIZES | HEADS | LOCAL_EXPERTS | {"rotary_dim": 8},
+    "DeepseekV2ForCausalLM": SIZES | LATENT | {
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "n_shared_experts": 2,
+        "first_k_dense_replace": 1, "q_lora_rank": None,
+    },
+    "DeepseekV3ForCausalLM": SIZES | LATENT | {
+        "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "n_shared_experts": 2,
+        "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2,
+        "rope_parameters": YARN | {"mscale": 1.0, "mscale_all_dim": 1.0},
+    },
+    "MiniCPM3ForCausalLM": SIZES | LATENT,
+    "HunYuanDenseV1ForCausalLM": SIZES | HEADS,
+    "HunYuanDenseV1ForCausalLM rope": SIZES | HEADS | {
+        "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "alpha": 50.0, "factor": 1.0},
+    },
+    "HunYuanMoEV1ForCausalLM": SIZES | HEADS | {"num_experts": 4, "moe_topk": 2},
     "DbrxForCausalLM": {
         "vocab_size": 96, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 128,
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 0.8, "rope_theta": 1e4},

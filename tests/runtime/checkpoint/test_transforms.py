@@ -1,5 +1,7 @@
 """Rows and elements go where GGUF has them, compared with loops over single elements."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,10 +16,13 @@ from gristmill.runtime.checkpoint.transforms import (
     first_row,
     hidden_at,
     interleave_rope,
+    keys_of_latent,
     q_k_v_of_groups,
     rows,
     transposed,
+    values_of_latent,
 )
+from gristmill.runtime.errors import InvalidFile
 
 SIZES = Sizes(hidden_size=5, n_heads=4, n_kv_heads=2, head_dim=6, rope_dim=4, n_experts=3)
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn}
@@ -86,6 +91,16 @@ def test_only_the_part_of_a_head_that_turns_is_interleaved():
     x = numbered(12, 3)
     order = [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]
     assert values(interleave_rope(recipe_of(x), n_heads=2, rope_dim=4)).equal(x[order])
+
+
+def test_keys_and_values_of_the_short_vector_are_taken_apart():
+    sizes = replace(SIZES, still_dim=2, value_dim=3)
+    x = numbered(20, 5)
+    heads = [x[5 * i : 5 * i + 5] for i in range(4)]
+    assert values(keys_of_latent(recipe_of(x), sizes)).equal(torch.stack([head[:2].T for head in heads]))
+    assert values(values_of_latent(recipe_of(x), sizes)).equal(torch.stack([head[2:] for head in heads]))
+    with pytest.raises(InvalidFile, match="is not that of 4 heads of 5"):
+        keys_of_latent(recipe_of(numbered(21, 5)), sizes)
 
 
 def test_experts_apart_and_together():
