@@ -5,7 +5,7 @@ import torch
 from support.hf_folder import write_folder, write_json
 
 from gristmill.runtime.checkpoint import open_checkpoint, read_metadata
-from gristmill.runtime.errors import UnsupportedModel
+from gristmill.runtime.errors import InvalidFile, UnsupportedModel
 
 LLAMA_SIZES = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -180,9 +180,9 @@ def test_blocks_and_scales_that_do_not_fit_are_refused(tmp_path):
     with open_checkpoint(write_folder(tmp_path / "m", config, good)) as checkpoint:
         assert checkpoint.tensors["blk.0.ffn_down_exps.weight"].shape == (4, 64, 96)
     for change in ({f"{down}_scales": scales[:, :32].clone()}, {f"{down}_blocks": blocks.float()}):
-        with pytest.raises(Exception, match=r"ffn_down_exps\.weight.*do not fit"):
+        with pytest.raises(InvalidFile, match=r"ffn_down_exps\.weight.*do not fit"):
             open_checkpoint(write_folder(tmp_path / "m", config, good | change))
-    with pytest.raises(Exception, match=r"ffn_down_exps\.weight.*has only blocks, not blocks and scales"):
+    with pytest.raises(InvalidFile, match=r"ffn_down_exps\.weight.*has only blocks, not blocks and scales"):
         open_checkpoint(write_folder(tmp_path / "m", config, {f"{down}_blocks": blocks}))
     with pytest.raises(UnsupportedModel, match="dtype U8 is not supported"):
         open_checkpoint(write_folder(tmp_path / "m", config, {"model.norm.weight": scales[0, 0]}))
