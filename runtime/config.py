@@ -121,7 +121,10 @@ class Metadata:
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary embedding. ``factor`` stretches positions; the yarn fields are those of arXiv:2309.00071."""
+    """Rotary embedding. ``factor`` stretches positions; the yarn fields are those of arXiv:2309.00071.
+
+    ``truncate``: the ends of yarn's ramp are whole numbers.
+    """
 
     dim: int
     base: float
@@ -133,6 +136,7 @@ class RopeConfig:
     extrapolation: float = 1.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,8 @@ def read_rope_config(meta: Metadata, key_dim: int, *, interleaved: bool) -> Rope
         extrapolation=extrapolation if extrapolation >= 0 else float(scaling == "yarn"),
         beta_fast=meta.number("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=meta.number("rope.scaling.yarn_beta_slow", 1.0),
+        # A key of ours: files that others make leave it out, though gpt-oss is trained without.
+        truncate=meta.flag("rope.scaling.yarn_truncate", True),
     )
 
 

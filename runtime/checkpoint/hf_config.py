@@ -1,165 +1,98 @@
-"""The config.json of a Hugging Face model as GGUF metadata: which architecture it is, and its numbers.
-
-One row of ``FAMILIES`` per class name. What a row does not foresee is refused by name, never guessed.
-"""
+"""The config.json of a Hugging Face model as GGUF metadata, by the row of its family."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from ..errors import UnsupportedModel, cut
-from . import names
+from ..errors import cut
 from .base import Value
-from .hf_encoders import encoder_values
+from .hf_family import Family, Names, unsupported
 from .hf_rope import rope_metadata
 from .strict_json import Fields
 
-__all__ = ["FAMILIES", "Family", "config_metadata", "family_of"]
+__all__ = ["config_metadata", "with_defaults"]
 
-_SILU = ("silu", "swish")
-_GELU_TANH = ("gelu_pytorch_tanh", "gelu_new")
-
-
-@dataclass(frozen=True)
-class Family:
-    """What all models of one Hugging Face class share.
-
-    ``layers``: names of modules in a layer, Hugging Face's to GGUF's. ``needs_head_dim``: the class has a default of
-    its own for it, so that it cannot be derived. ``full_attention_every``: in which layers the sliding window does
-    not hold; None where it holds in all. ``depth_27b``: the depth of the one size that scales attention by the width.
-    ``bidirectional``: tokens see those after them. ``scheme``: names outside of layers.
-    """
-
-    architecture: str
-    layers: Mapping[str, str]
-    activations: tuple[str, ...] = _SILU
-    tied: bool = False
-    interleaved_rope: bool = False
-    norm_plus_one: bool = False
-    needs_head_dim: bool = False
-    rope_base: float = 10_000.0
-    full_attention_every: int | None = None
-    depth_27b: int | None = None
-    bidirectional: bool = False
-    scheme: names.Scheme = names.DECODER_SCHEME
-
-    @property
-    def is_encoder(self) -> bool:
-        """Whether it is no decoder in any way: with layer norms, and without an output head."""
-        return self.architecture in ("bert", "nomic-bert")
+_ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation")
 
 
-_LLAMA = Family("llama", names.LLAMA, interleaved_rope=True)
-FAMILIES: Mapping[str, Family] = {
-    "LlamaForCausalLM": _LLAMA,
-    "MistralForCausalLM": _LLAMA,
-    "MixtralForCausalLM": Family("llama", names.LLAMA, interleaved_rope=True, rope_base=1_000_000.0),
-    "Qwen2ForCausalLM": Family("qwen2", names.QWEN2),
-    "Qwen3ForCausalLM": Family("qwen3", names.QWEN3, needs_head_dim=True),
-    "Gemma2ForCausalLM": Family(
-        "gemma2", names.GEMMA2, _GELU_TANH, tied=True, norm_plus_one=True, needs_head_dim=True,
-        full_attention_every=2, depth_27b=46,
-    ),
-    "Gemma3ForCausalLM": Family(
-        "gemma3", names.GEMMA3, _GELU_TANH, tied=True, norm_plus_one=True, needs_head_dim=True,
-        rope_base=1_000_000.0, full_attention_every=6, depth_27b=62,
-    ),
-    "Gemma3TextModel": Family(
-        "gemma-embedding", names.GEMMA3, _GELU_TANH, tied=True, norm_plus_one=True, needs_head_dim=True,
-        rope_base=1_000_000.0, full_attention_every=6, depth_27b=62, bidirectional=True,
-        scheme=names.GEMMA_EMBEDDING_SCHEME,
-    ),
-    "Phi3ForCausalLM": Family("phi3", names.PHI3),
-    "BertModel": Family(
-        "bert", names.BERT, ("gelu",), tied=True, bidirectional=True, scheme=names.BERT_SCHEME,
-    ),
-    "NomicBertModel": Family(
-        "nomic-bert", names.NOMIC_BERT, ("swiglu",), tied=True, bidirectional=True, scheme=names.NOMIC_BERT_SCHEME,
-    ),
-}  # fmt: skip
-
-# GGUF key below the architecture: key of config.json. All are whole numbers from 1 on.
-_COUNTS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "vocab_size": "vocab_size",
-}
-
-
-def family_of(config: Fields) -> Family:
-    """The row for this model. Raises UnsupportedModel for a class that has none, and for quantized weights."""
-    classes = config.items("architectures")
-    if len(classes) != 1 or not isinstance(classes[0], str) or classes[0] not in FAMILIES:
-        known = ", ".join(FAMILIES)
-        raise UnsupportedModel(f"config.json: architectures {cut(classes)} is not supported; supported: {known}")
-    if config.has("quantization_config"):
-        raise UnsupportedModel('config.json: "quantization_config": only unquantized safetensors are supported')
-    return FAMILIES[classes[0]]
+def with_defaults(config: Fields, family: Family) -> Fields:
+    """``config`` with what the class has where the file says nothing."""
+    given = {key: value for key, value in config.data.items() if value is not None or key not in family.defaults}
+    return config.replaced({**family.defaults, **given})
 
 
 def config_metadata(config: Fields, family: Family) -> dict[str, Value]:
-    """GGUF keys for ``config``. Raises InvalidFile for bad values, UnsupportedModel for unsupported ones."""
-    values = encoder_values(config, family.architecture) if family.is_encoder else _decoder_values(config, family)
+    """GGUF keys for ``config``, which has its defaults.
+
+    Raises InvalidFile for bad values, UnsupportedModel for unsupported ones.
+    """
+    _check_values(config, family)
+    n_heads, head_dim = _heads(config, family)
+    values: dict[str, Value] = {key: Fields.integer(*_find(config, names)) for key, names in family.counts.items()}
+    values |= {key: Fields.number(*_find(config, names)) for key, names in family.numbers.items()}
+    values |= {key: Fields.flag(*_find(config, names)) for key, names in family.flags.items()}
+    kv_holder, kv_key = _find(config, family.kv_heads)
+    values |= {
+        "attention.head_count_kv": kv_holder.integer(kv_key, n_heads, high=n_heads),
+        "attention.key_length": head_dim,
+        "attention.value_length": head_dim,
+    }
+    values |= _window(config, family)
+    if family.rope:
+        values |= rope_metadata(config, head_dim, family)
+    values |= {**family.constants, **family.values(config)}
     prefixed: dict[str, Value] = {"general.architecture": family.architecture, "general.type": "model"}
     return prefixed | {f"{family.architecture}.{key}": value for key, value in values.items()}
 
 
-def _decoder_values(config: Fields, family: Family) -> dict[str, Value]:
-    values: dict[str, Value] = {key: config.integer(source) for key, source in _COUNTS.items()}
-    n_heads, hidden_size = config.integer("num_attention_heads"), config.integer("hidden_size")
-    head_dim = _head_dim(config, family)
-    values |= {
-        "attention.head_count_kv": config.integer("num_key_value_heads", n_heads, high=n_heads),
-        "attention.key_length": head_dim,
-        "attention.value_length": head_dim,
-        "attention.layer_norm_rms_epsilon": config.number("rms_norm_eps"),
-    }
-    activation = config.text("hidden_activation", config.text("hidden_act", family.activations[0]))
-    if activation not in family.activations:
-        raise _unsupported("hidden_act", activation)
-    values |= _expert_metadata(config)
-    values |= _window_metadata(config, family)
-    values |= _gemma_metadata(config, family, head_dim, hidden_size / n_heads)
-    return values | rope_metadata(config, head_dim, family.rope_base)
+def _find(config: Fields, names: Names) -> tuple[Fields, str]:
+    """The object that holds the first of ``names`` that is there, or else the first of all, and its key in it."""
+    found = []
+    for name in (names,) if isinstance(names, str) else names:
+        holder, (*path, key) = config, name.split(".")
+        for part in path:
+            holder = holder.fields(part)
+        found.append((holder, key))
+    return next(((holder, key) for holder, key in found if holder.has(key)), found[0])
 
 
-def _head_dim(config: Fields, family: Family) -> int:
+def _check_values(config: Fields, family: Family) -> None:
+    if config.has("quantization_config"):
+        method = config.fields("quantization_config").text("quant_method", "")
+        methods = [name for name in ("fp8", family.quantization) if name]
+        if method not in methods:
+            raise unsupported("quantization_config", method, methods)
+    activation = next((key for key in _ACTIVATIONS if config.has(key)), None)
+    if activation and config.data[activation] not in family.activations:
+        raise unsupported(activation, config.data[activation], family.activations)
+    for name, known in family.only.items():
+        holder, key = _find(config, name)
+        if holder.has(key) and holder.data[key] not in known:
+            raise unsupported(name, holder.data[key], known)
+
+
+def _heads(config: Fields, family: Family) -> tuple[int, int]:
+    """How many there are, and elements of each."""
+    holder, key = _find(config, family.counts["attention.head_count"])
+    n_heads = holder.integer(key)
     if family.needs_head_dim or config.has("head_dim"):
-        return config.integer("head_dim")
-    hidden_size, n_heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+        return n_heads, config.integer("head_dim")
+    hidden_size = Fields.integer(*_find(config, family.counts["embedding_length"]))
     if hidden_size % n_heads:
-        raise config.wrong("num_attention_heads", f"{n_heads} does not divide the width of {hidden_size}")
-    return hidden_size // n_heads
+        raise holder.wrong(key, f"{n_heads} does not divide the width of {hidden_size}")
+    return n_heads, hidden_size // n_heads
 
 
-def _expert_metadata(config: Fields) -> dict[str, Value]:
-    if not config.has("num_local_experts"):
+def _window(config: Fields, family: Family) -> dict[str, Value]:
+    if family.window == "off":
+        if config.flag("use_sliding_window", False):
+            raise unsupported("use_sliding_window", True, (False,))
         return {}
-    n_experts = config.integer("num_local_experts", high=65_536)
-    return {
-        "expert_count": n_experts,
-        "expert_used_count": config.integer("num_experts_per_tok", high=n_experts),
-    }
-
-
-def _window_metadata(config: Fields, family: Family) -> dict[str, Value]:
-    """Sliding windows. Where GGUF's architecture has none, the context ends where the window would begin to matter."""
     if not config.has("sliding_window"):
         return {}
     window = config.integer("sliding_window")
-    if family.full_attention_every is not None:
-        return {"attention.sliding_window": window} | _window_pattern(config, family.full_attention_every)
-    if family.architecture == "phi3":
-        return {"attention.sliding_window": window}
-    if family.architecture in ("qwen2", "qwen3"):
-        if config.flag("use_sliding_window", False):
-            raise _unsupported("use_sliding_window", True)
-        return {}
-    return {"context_length": min(window, config.integer("max_position_embeddings"))}
+    if family.window == "context":
+        return {"context_length": min(window, config.integer("max_position_embeddings"))}
+    pattern = _window_pattern(config, family.full_attention_every) if family.window == "pattern" else {}
+    return {"attention.sliding_window": window} | pattern
 
 
 def _window_pattern(config: Fields, every: int) -> dict[str, Value]:
@@ -173,25 +106,5 @@ def _window_pattern(config: Fields, every: int) -> dict[str, Value]:
         if any(has_window != bool((i + 1) % every) for i, has_window in enumerate(windowed)):
             return {"attention.sliding_window_pattern": windowed}
     elif config.integer("sliding_window_pattern", every) != every:
-        raise _unsupported("sliding_window_pattern", config.integer("sliding_window_pattern"))
+        raise unsupported("sliding_window_pattern", config.integer("sliding_window_pattern"), (every,))
     return {}
-
-
-def _gemma_metadata(config: Fields, family: Family, head_dim: int, width_per_head: float) -> dict[str, Value]:
-    if family.depth_27b is None:
-        return {}
-    if config.flag("use_bidirectional_attention", False) != family.bidirectional:
-        raise _unsupported("use_bidirectional_attention", not family.bidirectional)
-    # GGUF has no key for the scale of attention: it follows from the depth.
-    scale = width_per_head if config.integer("num_hidden_layers") == family.depth_27b else head_dim
-    if config.number("query_pre_attn_scalar", scale) != scale:
-        raise _unsupported("query_pre_attn_scalar", config.data["query_pre_attn_scalar"])
-    if family.architecture != "gemma2" and config.has("attn_logit_softcapping"):
-        raise _unsupported("attn_logit_softcapping", config.data["attn_logit_softcapping"])
-    # Missing means the class's own cap, which is GGUF's default, too; null means none, which GGUF writes as 0.
-    caps = [key for key in ("attn_logit_softcapping", "final_logit_softcapping") if key in config.data]
-    return {key: config.number(key) if config.has(key) else 0.0 for key in caps}
-
-
-def _unsupported(key: str, value: object) -> UnsupportedModel:
-    return UnsupportedModel(f'config.json: "{key}" {cut(value)} is not supported')

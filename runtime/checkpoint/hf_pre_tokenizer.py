@@ -16,6 +16,8 @@ __all__ = ["pre_tokenizer_name"]
 _BYTES = "bytes"  # byte-level spelling only
 _BYTES_GPT2 = "bytes, cut by GPT-2's pattern"
 _SINGLE_DIGITS = "digits one by one"
+_DIGITS = "runs of digits"
+_PUNCTUATION = "runs of punctuation"
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS_BY_CASE = (
@@ -38,6 +40,7 @@ def _cased_words_and_numbers(contractions: str, number: str) -> str:
 _NAMES: Mapping[tuple[str, ...], str] = {
     (_BYTES_GPT2,): "gpt-2",
     (_SINGLE_DIGITS, _BYTES_GPT2): "smollm",
+    (_PUNCTUATION, _BYTES_GPT2, _DIGITS, "[0-9][0-9][0-9]"): "falcon",
     (_words_and_numbers(r"\p{N}{1,3}"), _BYTES): "llama-bpe",
     (_words_and_numbers(r"\p{N}"), _BYTES): "qwen2",
     (_cased_words_and_numbers("", r"\p{N}"), _BYTES): "tekken",
@@ -62,6 +65,10 @@ def _signature(step: Any) -> str:
             return _BYTES_GPT2 if rest.get("use_regex", True) else _BYTES
         case {"type": "Digits", "individual_digits": True}:
             return _SINGLE_DIGITS
+        case {"type": "Digits", "individual_digits": False}:
+            return _DIGITS
+        case {"type": "Punctuation", "behavior": "Contiguous"}:
+            return _PUNCTUATION
         # Patterns that match everything cut the same, whether matches are kept apart or what is between them removed.
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
             return pattern

@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..errors import UnsupportedModel, cut
 from .base import Value
+from .hf_family import Family
 from .strict_json import Fields
 
 __all__ = ["rope_factors", "rope_metadata"]
 
-_KNOWN = ("default", "linear", "yarn", "llama3", "longrope", "su")
+_KNOWN = ("default", "linear", "yarn", "llama3", "longrope", "su", "mrope")
 # What may stand beside the type, and is read here.
 _READ = {
     "rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "partial_rotary_factor",
     "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "short_factor", "long_factor",
+    "truncate", "mrope_section", "mrope_interleaved", "max_position_embeddings",
 }  # fmt: skip
-_LOCAL_BASE = 10_000.0
+_BASE = 10_000.0
+# Older names of "partial_rotary_factor".
+_PARTS = ("rotary_pct", "rope_pct", "rope_percent")
 
 
-def rope_metadata(config: Fields, head_dim: int, default_base: float) -> dict[str, Value]:
+def rope_metadata(config: Fields, head_dim: int, family: Family) -> dict[str, Value]:
     """The ``rope.`` keys. Raises InvalidFile or UnsupportedModel, naming the key."""
     scaling = _scaling(config)
-    kind = _kind(scaling)
-    values: dict[str, Value] = {
-        "rope.dimension_count": _rope_dim(config, scaling, head_dim),
-        "rope.freq_base": scaling.number("rope_theta", config.number("rope_theta", default_base)),
-    }
-    local_base = _local_base(config)
-    if local_base is not None:
-        values["rope.freq_base_swa"] = local_base
+    kind, local_base = _kind(scaling, family.rope_keys), family.local_rope_base
+    base = _base(config, scaling)
+    values: dict[str, Value] = {"rope.dimension_count": _rope_dim(config, scaling, head_dim), "rope.freq_base": base}
+    local = _local_base(config, base if local_base is None else local_base)
+    if local_base is None and local != base:
+        raise UnsupportedModel(f"config.json: rope base {local:g} in layers with a sliding window is not supported")
+    if local_base is not None and local != local_base:
+        values["rope.freq_base_swa"] = local
+    if scaling.has("mrope_section"):  # of each head, for positions in pictures; those of text are all the same
+        values["rope.dimension_sections"] = [*scaling.items("mrope_section"), 0]
     if kind in ("linear", "yarn"):
         values |= {"rope.scaling.type": kind, "rope.scaling.factor": scaling.number("factor")}
     if kind == "yarn":
         values["rope.scaling.original_context_length"] = _original_context(config, scaling)
         given = [key for key in ("beta_fast", "beta_slow") if scaling.has(key)]
         values |= {f"rope.scaling.yarn_{key}": scaling.number(key) for key in given}
+        if not scaling.flag("truncate", True):
+            values["rope.scaling.yarn_truncate"] = False
     if kind in ("longrope", "su"):
         values |= _longrope_metadata(config, scaling)
     return values
 
 
-def rope_factors(config: Fields, head_dim: int, default_base: float) -> dict[str, list[float]]:
+def rope_factors(config: Fields, rope_dim: int, family: Family) -> dict[str, list[float]]:
     """Tensors that GGUF keeps for what config.json says in numbers: divisors of the frequencies, by tensor name."""
     scaling = _scaling(config)
-    kind = _kind(scaling)
-    rope_dim = _rope_dim(config, scaling, head_dim)
+    kind = _kind(scaling, family.rope_keys)
     if kind == "llama3":
-        base = scaling.number("rope_theta", config.number("rope_theta", default_base))
-        return {"rope_freqs.weight": _llama3_factors(config, scaling, rope_dim, base)}
+        return {"rope_freqs.weight": _llama3_factors(config, scaling, rope_dim, _base(config, scaling))}
     if kind in ("longrope", "su"):
         n = rope_dim // 2
         return {f"rope_factors_{kind}.weight": scaling.numbers(f"{kind}_factor", n) for kind in ("long", "short")}
@@ -64,36 +69,42 @@ def _scaling(config: Fields) -> Fields:
     return parameters.fields("full_attention") if parameters.has("full_attention") else parameters
 
 
-def _kind(scaling: Fields) -> str:
+def _kind(scaling: Fields, further: frozenset[str] = frozenset()) -> str:
     kind = scaling.text("rope_type", scaling.text("type", "default"))
-    if kind not in _KNOWN:
-        raise UnsupportedModel(f"config.json: rope type {cut(kind)} is not supported; supported: {', '.join(_KNOWN)}")
-    unread = sorted(key for key in scaling.data if key not in _READ and scaling.has(key))
+    known = (*_KNOWN, "dynamic") if "alpha" in further and scaling.has("alpha") else _KNOWN
+    if kind not in known:
+        raise UnsupportedModel(f"config.json: rope type {cut(kind)} is not supported; supported: {', '.join(known)}")
+    unread = sorted(key for key in scaling.data if key not in _READ | further and scaling.has(key))
     if unread:
         raise UnsupportedModel(f"config.json: rope scaling with {cut(unread[0])} is not supported")
     return kind
 
 
-def _local_base(config: Fields) -> float | None:
-    """The base of layers with a sliding window, where it is not GGUF's default for them."""
-    if config.has("rope_parameters"):
-        parameters: Any = config.fields("rope_parameters")
-        if not parameters.has("sliding_attention"):
-            return None
-        local = parameters.fields("sliding_attention")
-        if _kind(local) != "default":
-            raise UnsupportedModel("config.json: rope scaling in layers with a sliding window is not supported")
-        base = local.number("rope_theta", _LOCAL_BASE)
-    else:
-        base = config.number("rope_local_base_freq", _LOCAL_BASE)
-    return base if base != _LOCAL_BASE else None
+def _base(config: Fields, scaling: Fields) -> float:
+    return scaling.number("rope_theta", config.number("rope_theta", config.number("rotary_emb_base", _BASE)))
+
+
+def _local_base(config: Fields, default: float) -> float:
+    """The base of layers with a sliding window."""
+    if not config.has("rope_parameters"):
+        return config.number("rope_local_base_freq", default)
+    parameters = config.fields("rope_parameters")
+    if not parameters.has("sliding_attention"):
+        return default
+    local = parameters.fields("sliding_attention")
+    if _kind(local) != "default":
+        raise UnsupportedModel("config.json: rope scaling in layers with a sliding window is not supported")
+    return local.number("rope_theta", default)
 
 
 def _rope_dim(config: Fields, scaling: Fields, head_dim: int) -> int:
-    part = scaling.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0))
+    if config.has("rotary_dim"):
+        return config.integer("rotary_dim", high=head_dim)
+    key = next((key for key in _PARTS if config.has(key)), "partial_rotary_factor")
+    part = scaling.number("partial_rotary_factor", config.number(key, 1.0))
     dim = int(head_dim * part)
     if dim % 2 or not 2 <= dim <= head_dim:
-        raise config.wrong("partial_rotary_factor", f"{part:g} turns {dim} of {head_dim} elements of a head")
+        raise config.wrong(key, f"{part:g} turns {dim} of {head_dim} elements of a head")
     return dim
 
 

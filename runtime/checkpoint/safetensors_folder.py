@@ -13,20 +13,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidFile, UnsupportedModel, cut
+from ..errors import InvalidFile, cut
 from .base import Checkpoint, Value
-from .hf_config import Family, config_metadata, family_of
-from .hf_rope import rope_factors
+from .families import family_of
+from .hf_config import config_metadata, with_defaults
+from .hf_family import Family
 from .hf_sentence import DENSE_FOLDERS, pooling_metadata
 from .hf_special import chat_template, special_metadata
+from .hf_tensors import Sources, make_recipes
 from .hf_tokenizer import tokenizer_metadata
 from .hf_wordpiece import tokenizer_of_word_list
 from .limits import DEFAULT_LIMITS, Limits
 from .mapped import MappedFile
-from .names import gguf_name
-from .safetensors_header import Entry, malformed, read_entries
+from .safetensors_header import malformed, read_entries
 from .strict_json import Fields, parse
-from .transforms import Recipe, constant, interleave_rope, plus_one, stack, stored
+from .transforms import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +37,7 @@ __all__ = ["SafetensorsCheckpoint", "read_folder_metadata"]
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 # general.file_type (llama.h, enum llama_ftype) by the format of most weights
-_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
-
-Sources = dict[str, tuple[MappedFile, Entry]]
+_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "MXFP4": 38}
 
 
 class SafetensorsCheckpoint(Checkpoint):
@@ -48,13 +47,12 @@ class SafetensorsCheckpoint(Checkpoint):
 
     def __init__(self, folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS):
         root = Path(folder)
-        config = _read_json(root, "config.json", limits.config_bytes)
-        family = family_of(config)
+        config, family = _read_config(root, limits)
         metadata = _metadata(root, config, family, limits)
         self._files: list[MappedFile] = []
         try:
             sources = self._open(root, limits) | self._open_dense(root, family, limits)
-            self._recipes = _recipes(sources, config, family, metadata)
+            self._recipes = make_recipes(sources, config, family, metadata)
         except BaseException:
             self.close()
             raise
@@ -117,8 +115,13 @@ class SafetensorsCheckpoint(Checkpoint):
 def read_folder_metadata(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Mapping[str, Value]:
     """GGUF's keys for a model folder, without a look at its weights. Raises as ``SafetensorsCheckpoint`` does."""
     root = Path(folder)
-    config = _read_json(root, "config.json", limits.config_bytes)
-    return MappingProxyType(_metadata(root, config, family_of(config), limits))
+    return MappingProxyType(_metadata(root, *_read_config(root, limits), limits))
+
+
+def _read_config(root: Path, limits: Limits) -> tuple[Fields, Family]:
+    """config.json with the defaults of its class, and the class."""
+    family, config = family_of(_read_json(root, "config.json", limits.config_bytes))
+    return with_defaults(config, family), family
 
 
 def _metadata(root: Path, config: Fields, family: Family, limits: Limits) -> dict[str, Value]:
@@ -149,53 +152,6 @@ def _sentence_files(root: Path, limits: Limits) -> dict[str, Fields]:
     """The small files by which sentence-transformers says what follows the model; those that are there."""
     names = ("1_Pooling/config.json", *(f"{folder}/config.json" for folder in DENSE_FOLDERS))
     return {name: _read_json(root, name, limits.config_bytes) for name in names if (root / name).exists()}
-
-
-def _recipes(sources: Sources, config: Fields, family: Family, metadata: Mapping[str, Value]) -> dict[str, Recipe]:
-    """How each GGUF tensor is made. Every source is used, or known not to be needed."""
-    tied = config.flag("tie_word_embeddings", family.tied)
-    if not tied and "lm_head.weight" not in sources:
-        raise malformed('tensor "lm_head.weight"', "is missing, and config.json does not tie it to the embedding")
-    n_layers = metadata[f"{family.architecture}.block_count"]
-    assert isinstance(n_layers, int), "config_metadata says so"
-    recipes: dict[str, Recipe] = {}
-    experts: dict[str, dict[int, Recipe]] = {}
-    for source, (file, entry) in sources.items():
-        if tied and source == "lm_head.weight":
-            continue  # the same weights once more
-        try:
-            target = gguf_name(source, family.scheme, family.layers, n_layers)
-        except KeyError:
-            raise UnsupportedModel(f"tensor {cut(source)} has no place in architecture {family.architecture}") from None
-        if target is None:
-            continue
-        recipe = _transformed(stored(target.name, source, file, entry), config, family)
-        if target.expert is None:
-            recipes[target.name] = recipe
-        else:
-            experts.setdefault(target.name, {})[target.expert] = recipe
-    recipes |= {name: stack(name, parts) for name, parts in experts.items()}
-    if family.is_encoder:
-        return recipes
-    head_dim = metadata[f"{family.architecture}.attention.key_length"]
-    assert isinstance(head_dim, int), "config_metadata says so"
-    factors = rope_factors(config, head_dim, family.rope_base)
-    return recipes | {name: constant(name, values) for name, values in factors.items()}
-
-
-def _transformed(recipe: Recipe, config: Fields, family: Family) -> Recipe:
-    """``recipe`` in GGUF's convention."""
-    role = recipe.info.name.rsplit(".", 2)[-2]
-    if family.is_encoder:
-        return recipe
-    n_heads = config.integer("num_attention_heads")
-    if family.interleaved_rope and role == "attn_q":
-        return interleave_rope(recipe, n_heads)
-    if family.interleaved_rope and role == "attn_k":
-        return interleave_rope(recipe, config.integer("num_key_value_heads", n_heads))
-    if family.norm_plus_one and role.endswith("norm"):
-        return plus_one(recipe)
-    return recipe
 
 
 def _shard_names(index: Fields, limits: Limits) -> list[str]:

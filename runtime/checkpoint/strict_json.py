@@ -43,6 +43,10 @@ class Fields:
         self._part = part
         self._malformed = malformed
 
+    def replaced(self, data: Mapping[str, Any]) -> Fields:
+        """Another object that is called as this one."""
+        return Fields(data, self._part, self._malformed)
+
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
         return self.data.get(key) is not None
@@ -67,7 +71,7 @@ class Fields:
             raise self.wrong(key, f"is {cut(values)}, not a list of {n} numbers")
         return [Fields({key: value}, self._part, self._malformed).number(key) for value in values]
 
-    def flag(self, key: str, default: bool) -> bool:
+    def flag(self, key: str, default: bool | None = None) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
             raise self.wrong(key, f"is {cut(value)}, not true or false")

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from gristmill.kernels.formats import FORMATS
 
 from ..checkpoint import Value
+from ..checkpoint.families import families
 from ..checkpoint.gguf_writer import Sink, TensorPlan, write_gguf
-from ..checkpoint.hf_config import FAMILIES, Family
-from ..checkpoint.names import gguf_name
+from ..checkpoint.hf_family import Family
+from ..checkpoint.names import gguf_targets
+from ..checkpoint.transforms import Sizes, interleaved_rows
 from ..errors import InvalidFile, UnsupportedModel, cut
 
 if TYPE_CHECKING:
@@ -40,9 +42,10 @@ def convert_adapter(folder: Path, base: Mapping[str, Value], file: Sink) -> None
     architecture has no tensors for.
     """
     architecture = base.get("general.architecture")
-    family = next((row for row in FAMILIES.values() if row.architecture == architecture and not row.is_encoder), None)
+    known_families = [row for row in families().values() if not row.is_encoder]
+    family = next((row for row in known_families if row.architecture == architecture), None)
     if family is None:
-        known = ", ".join(sorted({row.architecture for row in FAMILIES.values() if not row.is_encoder}))
+        known = ", ".join(sorted({row.architecture for row in known_families}))
         raise UnsupportedModel(f"unsupported architecture {cut(architecture)} of an adapter's base; supported: {known}")
     config = _config(folder)
     tensors = dict(_tensors(folder, base, family))
@@ -117,21 +120,20 @@ def _target(module: str, base: Mapping[str, Value], family: Family) -> str:
     count = base.get(f"{family.architecture}.block_count")
     n_layers = count if isinstance(count, int) else 0
     try:
-        target = gguf_name(f"{module}.weight", family.scheme, family.layers, n_layers)
+        targets = gguf_targets(f"{module}.weight", family.scheme, family.layers, n_layers)
     except KeyError:
-        target = None
-    if target is None or target.expert is not None:
+        targets = []
+    if len(targets) != 1 or targets[0].member is not None or targets[0].make is not None:
         raise UnsupportedModel(f"module {cut(module)} of the adapter is not one of architecture {family.architecture}")
-    return target.name
+    return targets[0].name
 
 
 def _interleaved(tensor: torch.Tensor, target: str, base: Mapping[str, Value]) -> torch.Tensor:
-    """Rows of q and k in GGUF's order: the pairs that turn together side by side (``transforms.interleave_rope``)."""
-    key = {"attn_q": "head_count", "attn_k": "head_count_kv"}.get(target.rsplit(".", 2)[-2])
-    if key is None:
+    """Rows of q and k in GGUF's order: the pairs that turn together side by side."""
+    sizes = Sizes.of(base, str(base["general.architecture"]))
+    n_heads = {"attn_q": sizes.n_heads, "attn_k": sizes.n_kv_heads}.get(target.rsplit(".", 2)[-2])
+    if n_heads is None:
         return tensor
-    architecture = base["general.architecture"]
-    n_heads = base.get(f"{architecture}.attention.{key}", base.get(f"{architecture}.attention.head_count"))
-    if not isinstance(n_heads, int) or n_heads < 1 or tensor.shape[0] % (2 * n_heads):
+    if tensor.shape[0] != n_heads * sizes.head_dim or not 0 < sizes.rope_dim <= sizes.head_dim or sizes.rope_dim % 2:
         raise InvalidFile(f"the adapter's rows for {cut(target)} do not fit the base model's heads")
-    return tensor.reshape(n_heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
+    return interleaved_rows(tensor, n_heads, sizes.rope_dim)

@@ -93,7 +93,9 @@ def _yarn_ramp(config: RopeConfig) -> torch.Tensor:
         context = config.original_context / (turns * 2 * math.pi)
         return config.dim * math.log(context) / (2 * math.log(config.base))
 
-    low = max(0.0, math.floor(dimension(config.beta_fast)))
-    high = min(config.dim - 1.0, math.ceil(dimension(config.beta_slow)))
+    low, high = dimension(config.beta_fast), dimension(config.beta_slow)
+    if config.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(0.0, low), min(config.dim - 1.0, high)
     index = torch.arange(config.dim // 2, dtype=torch.float64)
     return 1.0 - ((index - low) / max(0.001, high - low)).clamp(0.0, 1.0)

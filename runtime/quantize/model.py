@@ -116,10 +116,12 @@ def plan_quantization(
 
 
 def plan_conversion(source: Checkpoint) -> QuantizationPlan:
-    """A model as its makers published it: bfloat16 matrices as they are, others in float16, what is kept in float32."""
+    """A model as its makers published it: bfloat16 matrices and quantized ones as they are, others in float16, what is
+    kept in float32."""
     tensors = tuple(PlannedTensor(info, Choice(FORMATS[_published(info)])) for info in source.tensors.values())
     formats = {tensor.choice.format.name for tensor in tensors}
-    file_type = FILE_TYPES["BF16" if "BF16" in formats and "F16" not in formats else "F16"]
+    floats = "BF16" if "BF16" in formats and "F16" not in formats else "F16"
+    file_type = FILE_TYPES["MXFP4_MOE" if "MXFP4" in formats else floats]
     return QuantizationPlan(*_metadata(source, file_type, None), tensors)
 
 
@@ -174,6 +176,8 @@ def _check_importance(plan: QuantizationPlan, imatrix: ImportanceMatrix | None) 
 
 
 def _published(info: TensorInfo) -> str:
+    if info.format.name not in _FLOATS:
+        return info.format.name
     if is_kept(info):
         return "F32"
     return "BF16" if info.format.name == "BF16" else "F16"

@@ -25,6 +25,12 @@ LLAMA: Mapping[str, Any] = {
     "tie_word_embeddings": False,
     "torch_dtype": "float32",
 }
+MIXTRAL: Mapping[str, Any] = {
+    **LLAMA,
+    "architectures": ["MixtralForCausalLM"],
+    "num_local_experts": 2,
+    "num_experts_per_tok": 1,
+}
 
 
 def llama_tensors() -> dict[str, torch.Tensor]:
@@ -46,6 +52,11 @@ def llama_tensors() -> dict[str, torch.Tensor]:
     }
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def mixtral_tensors() -> dict[str, torch.Tensor]:
+    """The same without a feed-forward layer: the experts are the test's."""
+    return {name: tensor for name, tensor in llama_tensors().items() if ".mlp." not in name}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -70,7 +70,8 @@ def test_configurations_of_gemma_become_keys(tmp_path, changes, expected):
 @pytest.mark.parametrize(
     ("changes", "error", "named"),
     [
-        ({"architectures": ["GPT2LMHeadModel"]}, UnsupportedModel, "GPT2LMHeadModel"),
+        ({"architectures": ["GPT3LMHeadModel"]}, UnsupportedModel, "GPT3LMHeadModel"),
+        ({"architectures": ["GPT3LMHeadModel"]}, UnsupportedModel, "most like it: GPT2LMHeadModel"),
         ({"architectures": []}, UnsupportedModel, "architectures"),
         ({"architectures": ["LlamaForCausalLM"] * 500_000}, UnsupportedModel, "architectures"),
         ({"architectures": "LlamaForCausalLM"}, InvalidFile, "architectures"),

@@ -116,6 +116,17 @@ def test_the_space_in_front_is_found_where_it_is_said(tmp_path, normalizer, pre_
             ),
             "smollm",
         ),
+        (
+            pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Punctuation("contiguous"),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False),
+                    pre_tokenizers.Digits(),
+                    pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated"),
+                ]
+            ),
+            "falcon",
+        ),
         (split(LLAMA_3), "llama-bpe"),
         (split(QWEN_2), "qwen2"),
         (split(TEKKEN), "tekken"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from support.golden import unpacked
-from support.hf_folder import LLAMA, llama_tensors, write_folder, write_json
+from support.hf_folder import LLAMA, MIXTRAL, llama_tensors, mixtral_tensors, write_folder, write_json
 
 from gristmill.runtime.checkpoint import open_checkpoint, read_metadata
 from gristmill.runtime.errors import InvalidFile, UnsupportedModel
@@ -275,7 +275,7 @@ def test_a_missing_output_and_missing_or_unlike_experts_are_refused(tmp_path):
     for second, reason in ((2, "expert 1 is missing"), (1, "expert 1 differs")):
         experts = {expert.format(0): torch.ones(4, 4), expert.format(second): torch.ones(4, 5)}
         with pytest.raises(InvalidFile, match=reason):
-            open_checkpoint(write_folder(tmp_path / "m", tensors=llama_tensors() | experts))
+            open_checkpoint(write_folder(tmp_path / "m", MIXTRAL, mixtral_tensors() | experts))
 
 
 def test_rows_that_are_no_pairs_are_refused(tmp_path):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from safetensors.torch import save_file
-from support.hf_folder import LLAMA, llama_tensors, write_folder, write_json
+from support.hf_folder import LLAMA, MIXTRAL, llama_tensors, mixtral_tensors, write_folder, write_json
 
 from gristmill.runtime.checkpoint import Limits, open_checkpoint
 from gristmill.runtime.checkpoint.mapped import MappedFile
@@ -211,7 +211,7 @@ def test_s12_names_that_meet_in_one_place_are_refused(tmp_path):
         "model.layers.0.block_sparse_moe.experts.00.w1.weight": llama_tensors()["lm_head.weight"].clone(),
     }
     with pytest.raises(Exception, match=r"experts\.00\.w1"):
-        open_checkpoint(write_folder(tmp_path / "m", LLAMA, llama_tensors() | experts))
+        open_checkpoint(write_folder(tmp_path / "m", MIXTRAL, mixtral_tensors() | experts))
 
 
 def test_no_code_of_a_folder_is_run(tmp_path):
