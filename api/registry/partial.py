@@ -88,9 +88,15 @@ class PartialBlob:
         return self.folder / f"{self.digest.file_name}-partial"
 
     def load(self, total: int) -> list[Part]:
-        """What an earlier run has left, or nothing where that does not make a blob of ``total`` bytes."""
+        """What an earlier run has left; where that does not make a blob of ``total`` bytes, nothing, and it is gone."""
         with _writing():
             n_there = os.fstat(self._fd).st_size
+            parts = self._noted(total, n_there)
+            if not parts:
+                self._remove_states()  # or a crash would find them beside a file of the right length
+        return parts
+
+    def _noted(self, total: int, n_there: int) -> list[Part]:
         parts = sorted(self._states(), key=lambda part: part.offset)
         end = 0
         for i, part in enumerate(parts):
@@ -195,8 +201,8 @@ class PartialBlob:
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")  # the lock makes it ours alone
         with suppress(FileNotFoundError):
             temporary.unlink()
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-        with open(fd, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(temporary, "wb", opener=lambda name, _: os.open(name, flags, _MODE)) as file:
             file.write(data)
         os.rename(temporary, path)
 
