@@ -11,6 +11,7 @@ import hashlib
 from contextlib import suppress
 
 from ..store import Digest, Layer, Store, StoreError
+from ..store.errors import StoreBusy
 from .errors import Changed, RangesIgnored, RegistryError, Transient, first_error
 from .limits import Limits
 from .partial import Part, PartialBlob, is_disk_full, plan
@@ -195,7 +196,8 @@ class Download:
         """Sync and note what has come, every few seconds."""
         while True:
             await asyncio.sleep(self._limits.checkpoint_s)
-            await self._checkpoint(file)
+            with suppress(StoreBusy):  # the next one notes more
+                await self._checkpoint(file)
 
     async def _checkpoint(self, file: PartialBlob) -> None:
         await self._workers.run(file.save, [(part, part.completed) for part in self._parts])

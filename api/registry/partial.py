@@ -23,7 +23,7 @@ import msgspec
 
 from ..store import Digest, StoreError
 from ..store.errors import store_errors
-from ..store.files import TEMPORARY_PREFIX, make_folders, read_regular, sync_folder
+from ..store.files import TEMPORARY_PREFIX, close, make_folders, read_regular, sync_folder
 from .limits import Limits
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class PartialBlob:
         """Let go of the files; what has not come yet can still come later."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
     def _states(self) -> Iterator[Part]:
         for file in self._state_files():

@@ -18,7 +18,8 @@ def _run(source: int, target: int) -> NoReturn:
         os.dup2(source, 0)
         os.dup2(target, 1)
         os.closerange(3, 1024)
-        sys.stdin, sys.stdout = open(0), open(1, "w")
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)))
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")))
         status = worker.main()
     finally:
         os._exit(status)
@@ -35,8 +36,8 @@ class ForkedConverter:
             _run(their_in, their_out)
         os.close(their_in)
         os.close(their_out)
-        self.stdin: io.FileIO = open(our_out, "wb", 0)
-        self.stdout = open(our_in, "rb")
+        self.stdin = io.FileIO(our_out, "wb")
+        self.stdout = io.BufferedReader(io.FileIO(our_in))
 
     def wait(self) -> int:
         if self._status is None:
