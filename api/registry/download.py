@@ -78,6 +78,7 @@ class Download:
             self._is_cached = True
             self.arrived.set()
         if await self._verified.is_good(self._blob):
+            await self._workers.run(PartialBlob(self._store.blobs.path, self.digest).tidy)
             return True
         self._is_cached = False
         self.arrived.clear()

@@ -132,7 +132,7 @@ class PartialBlob:
             os.fdatasync(self._fd)
             for part, completed in changed:
                 state = msgspec.json.encode(_State(part.n, part.offset, part.size, completed))
-                self._place(self.folder / f"{self.path.name}-{part.n}", state)
+                self._place(self._state_file(part.n), state)
                 self._saved[part.n] = completed
 
     def forget(self) -> None:
@@ -174,6 +174,12 @@ class PartialBlob:
             self.path.unlink()
             self._remove_states()
 
+    def tidy(self) -> None:
+        """Remove the notes of a blob that is whole: a crash right after ``publish`` leaves them. Best effort."""
+        with suppress(OSError, StoreError):
+            if os.path.lexists(self._state_file(0)) and not os.path.lexists(self.path):
+                self._remove_states()
+
     def close(self) -> None:
         """Let go of the files; what has not come yet can still come later."""
         fd, self._fd = self._fd, -1
@@ -188,13 +194,18 @@ class PartialBlob:
                 continue  # then the others do not make a whole
             yield Part(state.n, state.offset, state.size, state.completed)
 
+    def _state_file(self, n: int) -> Path:
+        return self.folder / f"{self.path.name}-{n}"
+
     def _state_files(self) -> list[Path]:
-        pattern = re.compile(re.escape(self.path.name) + "-[0-9]{1,6}")
+        """Those of the first parts first."""
+        pattern = re.compile(re.escape(self.path.name) + "-([0-9]{1,6})")
         with store_errors("read from the model store"), os.scandir(self.folder) as entries:
-            return [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+            found = {match[1]: entry.path for entry in entries if (match := pattern.fullmatch(entry.name))}
+        return [Path(found[n]) for n in sorted(found, key=int)]
 
     def _remove_states(self) -> None:
-        for file in self._state_files():
+        for file in reversed(self._state_files()):  # while the first is there, some may be
             file.unlink(missing_ok=True)
 
     def _place(self, path: Path, data: bytes) -> None:

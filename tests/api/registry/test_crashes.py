@@ -98,9 +98,9 @@ async def test_a_pull_that_is_killed_leaves_the_old_model_or_the_new_one(registr
         await lines_of(make_transfers(store=now).pull(name, insecure=True))
         assert [model.digest for model in now.list()] == after
         now.prune()
-        assert [problem for problem in problems(store.root) if ".tmp-" not in problem] == []
+        assert [text for text in problems(store.root) if ".tmp-" not in text] == []
         before = after
     assert n_old  # or it was never killed in time
     assert n_begun
-    print(f"{ROUNDS} kills, {n_old} before the model was there, {n_begun} with parts of blobs")
     expect_no_garbage(Store(store.root))
+    print(f"{ROUNDS} kills, {n_old} before the model was there, {n_begun} with parts of blobs")

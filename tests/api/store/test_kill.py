@@ -143,7 +143,6 @@ def test_kill_at_any_moment_leaves_the_store_whole(tmp_path, sources, zygote, ki
             assert models[name].system in ("one", "two")
             assert models[name].model_path.is_file()
     assert len(seen) > 1, "it was never killed at work"
-    print(f"{kind}: {ROUNDS} kills, {len(seen)} different states")
     zygote.start(job | {"once": True})
     assert zygote.wait() == 0, "it all still works"
     expect_no_garbage(Store(store.root))

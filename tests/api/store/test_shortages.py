@@ -24,16 +24,8 @@ WAYS_OUT = {
     errno.EMFILE: "too many open files; try again",
     errno.EIO: "input/output error; the disk may be failing",
 }
-CLEANING = {
-    "unlink",
-    "rmdir",
-    "scandir",
-    "open",
-    "close",
-    "lstat",
-    "stat",
-    "fstat",
-}  # what stays if they fail, a prune takes
+# What stays if one of these fails, a prune takes later.
+CLEANING = {"unlink", "rmdir", "scandir", "open", "close", "lstat", "stat", "fstat"}
 MAX_CALLS = 400
 
 
