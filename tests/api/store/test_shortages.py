@@ -13,8 +13,9 @@ from support.failing_disk import failing_disk
 from support.model_folder import add_blob, write_ollama_folder
 from support.store_operations import OPERATIONS
 
+from gristmill.api.errors import error_response
 from gristmill.api.store import Store
-from gristmill.api.store.errors import StoreBusy, StoreError
+from gristmill.api.store.errors import StoreBusy, StoreError, store_errors
 from gristmill.api.store.verify import verify_store
 from gristmill.runtime.errors import GristmillError
 
@@ -108,3 +109,10 @@ def expect_told(error, number):
         assert WAYS_OUT[number] in str(error)
         assert isinstance(error, StoreBusy) == (number == errno.EMFILE)
     assert "/" not in str(error).lower().replace("input/output", "").replace("mattw/", "").replace("x.y/new/", "")
+
+
+async def test_what_passes_is_answered_with_503():
+    with pytest.raises(StoreBusy, match="too many open files") as caught, store_errors("read from the model store"):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    answer = error_response(caught.value)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
