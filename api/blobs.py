@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from aiohttp import web
 
@@ -12,6 +14,9 @@ from .service import SERVICE
 from .store.blobs import BlobWriter
 from .store.digests import parse_digest
 from .store_id import STORE_HEADER
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CHUNK_BYTES = 4 << 20
 IDLE_S = 60.0
@@ -35,7 +40,7 @@ async def post_blob(request: web.Request) -> web.Response:
     writer = await asyncio.to_thread(store.open_blob_writer)
     try:
         await _receive(request, writer)
-        await asyncio.shield(asyncio.to_thread(writer.commit, digest))
+        await _to_its_end(writer.commit, digest)
     finally:
         await asyncio.to_thread(writer.abort)
     return web.Response(status=201)
@@ -52,7 +57,20 @@ async def _receive(request: web.Request, writer: BlobWriter) -> None:
             raise BodyTimeout(f"request body stopped coming for {IDLE_S:g} s") from None
         buffer += chunk
         if buffer and (len(buffer) >= CHUNK_BYTES or not chunk):
-            await asyncio.to_thread(writer.write, bytes(buffer))
+            await _to_its_end(writer.write, bytes(buffer))
             buffer.clear()
         if not chunk:
             return
+
+
+async def _to_its_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What ``function`` returns, in a thread. Who is cancelled meanwhile goes on only when it has ended.
+
+    A thread cannot be stopped, and the number of a file that is closed below it may be another file's next.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

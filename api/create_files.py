@@ -19,6 +19,7 @@ from gristmill.runtime.errors import InvalidFile, InvalidRequest, ModelError, Un
 
 from .conversion import convert
 from .store import Digest, Layer, MediaType, Store
+from .store.errors import store_errors
 
 __all__ = ["Line", "adapter_layer", "check_adapter", "check_uploaded", "convert_to_blob", "model_layers"]
 
@@ -36,7 +37,7 @@ def check_uploaded(store: Store, field: str, files: Mapping[str, Digest]) -> Non
 
 
 def is_gguf(store: Store, digest: Digest) -> bool:
-    with open(store.blob_path(digest), "rb") as file:
+    with store_errors("read from the model store"), open(store.blob_path(digest), "rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
@@ -109,7 +110,7 @@ def convert_to_blob(
                 "completed": progress.done,
             }
     digest = store.adopt_blob(Path(job.target))
-    return Layer(media_type, digest, store.blob_path(digest).stat().st_size)
+    return Layer(media_type, digest, _size(store, digest))
 
 
 def _target(folder: Path) -> str:
@@ -118,11 +119,12 @@ def _target(folder: Path) -> str:
 
 def _linked(store: Store, folder: Path, files: Mapping[str, Digest]) -> Path:
     """A folder in which each file has its label as its name. Labels are relative and do not leave it (see recipes)."""
-    folder.mkdir()
-    for label, digest in files.items():
-        path = Path(os.path.normpath(folder / label))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(store.blob_path(digest))
+    with store_errors("write to the model store"):
+        folder.mkdir()
+        for label, digest in files.items():
+            path = Path(os.path.normpath(folder / label))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(store.blob_path(digest))
     return folder
 
 
@@ -167,4 +169,9 @@ def _gguf_layer(store: Store, field: str, label: str, digest: Digest) -> Layer:
     is_projector = kind in ("projector", "mmproj") or architecture == "clip"
     is_projector |= f"{architecture}.vision.block_count" in metadata and f"{architecture}.block_count" not in metadata
     media_type = MediaType.ADAPTER if kind == "adapter" else MediaType.PROJECTOR if is_projector else MediaType.MODEL
-    return Layer(media_type, digest, store.blob_path(digest).stat().st_size)
+    return Layer(media_type, digest, _size(store, digest))
+
+
+def _size(store: Store, digest: Digest) -> int:
+    with store_errors("read from the model store"):
+        return store.blob_path(digest).stat().st_size

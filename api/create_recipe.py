@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -106,6 +107,10 @@ def _check_files(field: str, files: Mapping[str, str]) -> None:
         if plain in seen:
             raise InvalidRequest(f"{field}: {cut(label)} is there twice")
         seen.add(plain)
+    for plain in seen:
+        folder = next((str(parent) for parent in PurePosixPath(plain).parents if str(parent) in seen), "")
+        if folder:
+            raise InvalidRequest(f"{field}: {cut(folder)} is a file, and the folder of {cut(plain)}")
 
 
 def _check_text(field: str, value: object) -> None:

@@ -29,7 +29,7 @@ from gristmill.runtime.errors import (
 
 from .error_shapes import error_body
 from .output import JSON_CONTENT_TYPE, to_json
-from .store.errors import ModelNotFound
+from .store.errors import ModelNotFound, StoreBusy
 
 __all__ = [
     "BodyTimeout",
@@ -83,6 +83,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits coun
     (InvalidRequest, 400),
     (TemplateError, 400),  # most often the template says what it does not like about the messages
     (ServerBusy, 503),
+    (StoreBusy, 503),
 )
 
 
@@ -123,7 +124,7 @@ def error_response(error: Exception, content_type: str = JSON_CONTENT_TYPE, *, p
     status = status_of(error)
     body = to_json(error_body(path, status, error_text(error)))
     response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
-    if isinstance(error, ServerBusy):
+    if isinstance(error, ServerBusy | StoreBusy):
         response.headers["Retry-After"] = "1"
     if isinstance(error, BodyTimeout | BodyTooLarge | UnknownCoding):
         response.force_close()  # the rest of the body is not worth reading

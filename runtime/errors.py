@@ -18,6 +18,10 @@ absolute path or a traceback: they are shown to clients.
 
 from __future__ import annotations
 
+import errno
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
+
 
 class GristmillError(Exception):
     """Base of all errors that a user can meet."""
@@ -61,6 +65,11 @@ class RunnerError(GristmillError):
 
 class RunnerStopped(RunnerError):
     """A runner process ended while requests were in flight."""
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether the machine lacks something for the moment, open files or memory: it says nothing about the file."""
+    return error.errno in _SHORTAGES
 
 
 def named(kind: str, message: str) -> GristmillError:

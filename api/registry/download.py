@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import suppress
-from typing import Any
-
-from gristmill.runtime.errors import GristmillError
 
 from ..store import Digest, Layer, Store, StoreError
-from .errors import Changed, RangesIgnored, RegistryError, Transient
+from ..store.errors import StoreBusy
+from .errors import Changed, RangesIgnored, RegistryError, Transient, first_error
 from .limits import Limits
 from .partial import Part, PartialBlob, is_disk_full, plan
 from .retry import Tries
@@ -80,6 +78,7 @@ class Download:
             self._is_cached = True
             self.arrived.set()
         if await self._verified.is_good(self._blob):
+            await self._workers.run(PartialBlob(self._store.blobs.path, self.digest).tidy)
             return True
         self._is_cached = False
         self.arrived.clear()
@@ -134,7 +133,7 @@ class Download:
             with suppress(StoreError):  # then less of it is kept
                 await self._checkpoint(file)
             if isinstance(failed, BaseExceptionGroup):
-                raise _first(failed) from None
+                raise first_error(failed) from None
             raise
         return hashing.result()
 
@@ -198,7 +197,8 @@ class Download:
         """Sync and note what has come, every few seconds."""
         while True:
             await asyncio.sleep(self._limits.checkpoint_s)
-            await self._checkpoint(file)
+            with suppress(StoreBusy):  # the next one notes more
+                await self._checkpoint(file)
 
     async def _checkpoint(self, file: PartialBlob) -> None:
         await self._workers.run(file.save, [(part, part.completed) for part in self._parts])
@@ -220,16 +220,3 @@ class Download:
             return Digest(sha256.hexdigest())
         self._rewound.clear()
         return await self._hash(file)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    """One error of those that came together: ours before any other."""
-    leaves = list(_leaves(group))
-    return next((error for error in leaves if isinstance(error, GristmillError)), leaves[0])
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found

@@ -13,6 +13,8 @@ GristmillError
 
 from __future__ import annotations
 
+from typing import Any
+
 from gristmill.runtime.errors import GristmillError
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Stalled",
     "Transient",
     "Unreachable",
+    "first_error",
 ]
 
 
@@ -65,3 +68,16 @@ class RangesIgnored(RegistryError):
 
 class Changed(RegistryError):
     """The registry has no such range, or names another size or version than before."""
+
+
+def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
+    """One error of those that came together: ours before any other."""
+    leaves = list(_leaves(group))
+    return next((error for error in leaves if isinstance(error, GristmillError)), leaves[0])
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -13,10 +13,12 @@ class Limits:
 
     ``attempts`` are those of one part or document without ``renewal_bytes`` of progress between them; ``stall_s`` is
     how long nothing may come, ``document_s`` how long a manifest or a token may take, ``commit_s`` how long a registry
-    may check an upload. Streams beyond ``first_streams`` start ``ramp_s`` apart.
+    may check an upload. Streams beyond ``first_streams`` start ``ramp_s`` apart. ``n_parts`` of one blob and
+    ``n_uploads`` blobs of a push go side by side.
     """
 
     n_parts: int = 16
+    n_uploads: int = 4
     min_part_bytes: int = 100_000_000
     max_part_bytes: int = 1_000_000_000
     first_streams: int = 4

@@ -23,7 +23,7 @@ import msgspec
 
 from ..store import Digest, StoreError
 from ..store.errors import store_errors
-from ..store.files import TEMPORARY_PREFIX, make_folders, read_regular, sync_folder
+from ..store.files import TEMPORARY_PREFIX, close, make_folders, read_regular, sync_folder
 from .limits import Limits
 
 if TYPE_CHECKING:
@@ -88,9 +88,15 @@ class PartialBlob:
         return self.folder / f"{self.digest.file_name}-partial"
 
     def load(self, total: int) -> list[Part]:
-        """What an earlier run has left, or nothing where that does not make a blob of ``total`` bytes."""
+        """What an earlier run has left; where that does not make a blob of ``total`` bytes, nothing, and it is gone."""
         with _writing():
             n_there = os.fstat(self._fd).st_size
+            parts = self._noted(total, n_there)
+            if not parts:
+                self._remove_states()  # or a crash would find them beside a file of the right length
+        return parts
+
+    def _noted(self, total: int, n_there: int) -> list[Part]:
         parts = sorted(self._states(), key=lambda part: part.offset)
         end = 0
         for i, part in enumerate(parts):
@@ -126,7 +132,7 @@ class PartialBlob:
             os.fdatasync(self._fd)
             for part, completed in changed:
                 state = msgspec.json.encode(_State(part.n, part.offset, part.size, completed))
-                self._place(self.folder / f"{self.path.name}-{part.n}", state)
+                self._place(self._state_file(part.n), state)
                 self._saved[part.n] = completed
 
     def forget(self) -> None:
@@ -168,11 +174,17 @@ class PartialBlob:
             self.path.unlink()
             self._remove_states()
 
+    def tidy(self) -> None:
+        """Remove the notes of a blob that is whole: a crash right after ``publish`` leaves them. Best effort."""
+        with suppress(OSError, StoreError):
+            if os.path.lexists(self._state_file(0)) and not os.path.lexists(self.path):
+                self._remove_states()
+
     def close(self) -> None:
         """Let go of the files; what has not come yet can still come later."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
     def _states(self) -> Iterator[Part]:
         for file in self._state_files():
@@ -182,21 +194,26 @@ class PartialBlob:
                 continue  # then the others do not make a whole
             yield Part(state.n, state.offset, state.size, state.completed)
 
+    def _state_file(self, n: int) -> Path:
+        return self.folder / f"{self.path.name}-{n}"
+
     def _state_files(self) -> list[Path]:
-        pattern = re.compile(re.escape(self.path.name) + "-[0-9]{1,6}")
+        """Those of the first parts first."""
+        pattern = re.compile(re.escape(self.path.name) + "-([0-9]{1,6})")
         with store_errors("read from the model store"), os.scandir(self.folder) as entries:
-            return [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+            found = {match[1]: entry.path for entry in entries if (match := pattern.fullmatch(entry.name))}
+        return [Path(found[n]) for n in sorted(found, key=int)]
 
     def _remove_states(self) -> None:
-        for file in self._state_files():
+        for file in reversed(self._state_files()):  # while the first is there, some may be
             file.unlink(missing_ok=True)
 
     def _place(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")  # the lock makes it ours alone
         with suppress(FileNotFoundError):
             temporary.unlink()
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-        with open(fd, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(temporary, "wb", opener=lambda name, _: os.open(name, flags, _MODE)) as file:
             file.write(data)
         os.rename(temporary, path)
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
-from gristmill.runtime.errors import GristmillError, ModelError
+from gristmill.runtime.errors import GristmillError, InvalidFile, UnsupportedModel
 
 from ..store import MediaType, Store
+from ..store.errors import store_error
 from ..store.manifests import decode_config
 from .client import RegistryClient
 from .documents import ReceivedManifest, fetch_manifest
@@ -120,16 +121,18 @@ class _Fetch:
 
 
 def _check_contents(store: Store, received: ReceivedManifest) -> None:
-    """Config and headers of weights, before they get a name. Raises RegistryError for what is none."""
+    """Config and headers of weights, before they get a name. Raises RegistryError for what is none, StoreError."""
     from gristmill.runtime.checkpoint import read_gguf_header
 
     config = received.manifest.config
     try:
         decode_config(store.blobs.read(config.digest, config.size))
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise store_error("read from the model store", error) from error
         raise RegistryError(f"the model's config cannot be used: {error}") from None
     for layer in received.manifest.of_type(*_GGUF):
         try:
             read_gguf_header(store.blob_path(layer.digest))
-        except ModelError as error:
+        except (InvalidFile, UnsupportedModel) as error:
             raise RegistryError(f"the model's weights cannot be used: {error}") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from contextlib import suppress
+from typing import NamedTuple
 
 from ..store import Digest, Layer, Store
 from ..store.errors import store_errors
@@ -16,7 +18,13 @@ __all__ = ["Verified"]
 _STEP_BYTES = 64 << 20  # between two moments at which a caller who has gone is noticed
 _READ_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
-_File = tuple[int, int, int, int]
+
+
+class _File(NamedTuple):
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
 
 
 class Verified:
@@ -37,10 +45,9 @@ class Verified:
         Raises StoreError if it is there and cannot be read.
         """
         digest = blob.digest
-        if await self._workers.run(self._store.blobs.size, digest) != blob.size:
+        file = await self._workers.run(self._found, digest)
+        if file is None or file.size != blob.size:
             return False
-        with store_errors("read from the model store"):
-            file = self._file(digest)
         if self._known.get(digest) != file and await self._hash(blob) != digest.hex:
             return False
         await self._workers.run(self._store.blobs.touch, digest)
@@ -70,6 +77,13 @@ class Verified:
             await self._workers.run(some, offset)
         return sha256.hexdigest()
 
+    def _found(self, digest: Digest) -> _File | None:
+        """None if there is none for certain: what only cannot be read now is not to be fetched again."""
+        with store_errors("read from the model store"), suppress(FileNotFoundError):
+            if stat.S_ISREG(os.stat(self._store.blobs.file(digest)).st_mode):
+                return self._file(digest)
+        return None
+
     def _file(self, digest: Digest) -> _File:
         info = os.stat(self._store.blobs.file(digest))
-        return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+        return _File(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)

@@ -5,6 +5,7 @@ Knows nothing of models: which blobs are in use is for the store to say.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -17,7 +18,7 @@ from typing import Self
 from gristmill.runtime.errors import InvalidRequest
 
 from .digests import Digest, digest_of, parse_digest
-from .errors import store_errors
+from .errors import store_error, store_errors
 from .files import PendingFile, make_folders, read_regular, sync_folder
 
 __all__ = ["BlobFolder", "BlobWriter"]
@@ -89,12 +90,17 @@ class BlobFolder:
         return self.path / digest.file_name
 
     def size(self, digest: Digest) -> int | None:
-        """Bytes of a blob, or None if there is none. A name that is no regular file, or an empty one, is none."""
-        with suppress(OSError):
+        """Bytes of a blob, or None if there is none. A name that is no regular file, or an empty one, is none.
+
+        Raises StoreError where that cannot be said.
+        """
+        try:
             info = os.stat(os.path.join(self.path, digest.file_name))
-            if stat.S_ISREG(info.st_mode) and (info.st_size or digest == _EMPTY):
-                return info.st_size
-        return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise store_error("read from the model store", error) from error
+        return info.st_size if stat.S_ISREG(info.st_mode) and (info.st_size or digest == _EMPTY) else None
 
     def writer(self) -> BlobWriter:
         return BlobWriter(self.path)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from typing import Self
 __all__ = [
     "TEMPORARY_PREFIX",
     "PendingFile",
+    "close",
     "is_locked",
     "make_folders",
     "read_regular",
@@ -83,7 +84,7 @@ class PendingFile:
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
-        os.close(fd)
+        close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +101,12 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(fd)
     finally:
+        close(fd)
+
+
+def close(fd: int) -> None:
+    """What had to be written was synced before: what closing says changes nothing."""
+    with suppress(OSError):
         os.close(fd)
 
 
@@ -123,20 +130,22 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     make_folders(parent)
     folder = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir(0o700)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = -1
     try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(fd)
+        with suppress(OSError):  # it may raise even so; a later prune finds what is left
+            shutil.rmtree(folder, ignore_errors=True)
+        close(fd)
 
 
 def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:
     """The content of a regular file of at most ``limit`` bytes. Never blocks on a FIFO. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
-    with open(fd, "rb") as file:
-        info = os.fstat(fd)
+    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
             raise OSError("not a regular file")
         if info.st_size > limit:
@@ -152,5 +161,5 @@ def is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(fd)
+        close(fd)
     return False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import store_errors
-from .files import make_folders
+from .files import close, make_folders
 
 __all__ = ["FileLock"]
 
@@ -46,7 +46,7 @@ class FileLock:
         try:
             yield _flock(fd, operation)
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _flock(fd: int, operation: int) -> bool:

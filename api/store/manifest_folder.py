@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gristmill.runtime.errors import InvalidRequest, cut
+from gristmill.runtime.errors import InvalidRequest, cut, is_shortage
 
+from .errors import store_error
 from .files import TEMPORARY_PREFIX, PendingFile, make_folders, read_regular, sync_folder
 from .names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, Name
 
@@ -46,7 +47,7 @@ class ManifestFolder:
         return self.path.joinpath(*name.parts)
 
     def resolve(self, name: Name) -> Name:
-        """``name`` with every part spelled as it is stored, or, where a part is new, as given."""
+        """``name`` with every part spelled as it is stored, or, where a part is new, as given. Raises StoreError."""
         folder, parts = str(self.path), []
         for part, default in zip(name.parts, _DEFAULTS, strict=True):
             stored = _stored_spelling(folder, part)
@@ -94,10 +95,12 @@ class ManifestFolder:
                     os.rmdir(folder)
 
     def scan(self) -> Scan:
-        """Raises nothing: what cannot be read is left out, with one warning in the life of this object."""
+        """What cannot be read is left out, with one warning in the life of this object.
+
+        Raises StoreBusy rather than to leave something out for a shortage that passes.
+        """
         found = Scan()
-        if self.path.is_dir():
-            self._scan(self.path, (), found)
+        self._scan(self.path, (), found)
         return found
 
     def temporaries(self) -> Iterator[Path]:
@@ -110,6 +113,9 @@ class ManifestFolder:
             with os.scandir(folder) as opened:
                 entries = sorted(opened, key=lambda entry: entry.name)
         except OSError as error:
+            if folder == self.path and isinstance(error, FileNotFoundError):
+                return None  # a new store
+            _raise_if_shortage(error)
             found.is_complete = False
             return self.warn_once(folder, error.strerror or "cannot be read")
         for entry in entries:
@@ -147,6 +153,13 @@ def _stored_spelling(folder: str, part: str) -> str | None:
     try:
         with os.scandir(folder) as entries:
             same = [e.name for e in entries if e.name.isascii() and e.name.lower() == part.lower()]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # a name that only seems new would get a second manifest
+        raise store_error("read from the model store", error) from error
     return min(same, default=None)
+
+
+def _raise_if_shortage(error: OSError) -> None:
+    if is_shortage(error):
+        raise store_error("read from the model store", error) from error

@@ -20,12 +20,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from gristmill.runtime.errors import InvalidRequest, cut
+from gristmill.runtime.errors import InvalidRequest, cut, is_shortage
 
 from ..store_id import store_id
 from .blobs import BlobFolder, BlobWriter
 from .digests import Digest, digest_of
-from .errors import CorruptManifest, ModelNotFound, StoreError, store_errors
+from .errors import CorruptManifest, ModelNotFound, StoreBusy, StoreError, store_error, store_errors
 from .facts import FactsCache, ModelFacts
 from .files import temporary_folder
 from .locks import FileLock
@@ -90,11 +90,11 @@ class Store:
         with self._lock.exclusive():
             name = self._manifests.resolve(name)
             digests = self._digests(name)
-            try:
-                self._manifests.stat(name)
-            except FileNotFoundError:
-                raise ModelNotFound(text) from None
             with store_errors("remove the model"):
+                try:
+                    self._manifests.stat(name)
+                except FileNotFoundError:
+                    raise ModelNotFound(text) from None
                 self._manifests.remove(name)
             self._remove_unused(digests)
 
@@ -149,7 +149,7 @@ class Store:
         return True
 
     def scan(self) -> Scan:
-        """The names of all models, broken ones included. Raises nothing."""
+        """The names of all models, broken ones included. Raises StoreBusy."""
         return self._manifests.scan()
 
     def manifest(self, name: Name) -> Manifest:
@@ -232,27 +232,34 @@ class Store:
         return model
 
     def _load(self, name: Name) -> StoredModel:
-        """Raises FileNotFoundError, CorruptManifest. Files that did not change are not read twice."""
-        info = self._manifests.stat(name)
-        signature = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
-        known = self._loaded.get(name)
-        if known and known[0] == signature:
-            return known[1]
+        """Raises FileNotFoundError, CorruptManifest, StoreBusy. Files that did not change are not read twice."""
         try:
+            info = self._manifests.stat(name)
+            signature = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+            known = self._loaded.get(name)
+            if known and known[0] == signature:
+                return known[1]
             data = self._manifests.read(name)
             manifest = decode_manifest(data)
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and is_shortage(error):
+                raise store_error("read from the model store", error) from error
             raise CorruptManifest(name.short, getattr(error, "strerror", None) or str(error)) from None
         model = StoredModel(name, digest_of(data).hex, info.st_mtime_ns, manifest, self.blobs, self._facts)
         self._loaded[name] = (signature, model)
         return model
 
     def _problem(self, manifest: Manifest) -> str:
-        """What is wrong with the blobs of a manifest, or nothing."""
+        """What is wrong with the blobs of a manifest, or nothing. Raises StoreBusy."""
         for blob in manifest.blobs:
-            size = self.blobs.size(blob.digest)
+            try:
+                size = self.blobs.size(blob.digest)
+            except StoreBusy:
+                raise
+            except StoreError as error:
+                return f"blob {blob.digest}: {error}"
             if size != blob.size:
                 return f"blob {blob.digest} " + ("is missing" if size is None else f"has {size} bytes, not {blob.size}")
         return ""
@@ -266,12 +273,12 @@ class Store:
 
     def _used(self) -> frozenset[Digest] | None:
         """Every blob that some manifest names, or None if one could not be read. The caller holds the lock."""
-        scan = self._manifests.scan()
-        if not scan.is_complete:
-            return None
         try:
+            scan = self._manifests.scan()
+            if not scan.is_complete:
+                return None
             return frozenset().union(*(self._load(name).manifest.digests for name in scan.names))
-        except (FileNotFoundError, CorruptManifest):
+        except (FileNotFoundError, CorruptManifest, StoreBusy):
             return None
 
     def _remove_unused(self, digests: Iterable[Digest]) -> None:

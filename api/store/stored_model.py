@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gristmill.runtime.errors import ModelError, UnsupportedModel, cut
+from gristmill.runtime.errors import ModelError, UnsupportedModel, cut, is_shortage
 
 from .blobs import BlobFolder
-from .errors import CorruptManifest
+from .errors import CorruptManifest, store_error
 from .facts import FactsCache, ModelFacts
 from .manifests import Config, Layer, Manifest, MediaType, decode_config
 from .names import Name
@@ -34,7 +34,7 @@ MAX_CONFIG_BYTES = 4 << 20
 class StoredModel:
     """A model as it was when it was looked up. ``digest`` is the SHA-256 of the manifest, in hex.
 
-    Whatever reads a blob raises CorruptManifest if that is missing or not what it should be.
+    Whatever reads a blob raises CorruptManifest if that is missing or not what it should be, and StoreBusy.
     """
 
     name: Name
@@ -161,6 +161,8 @@ class StoredModel:
         try:
             return decode(self._blobs.read(layer.digest, limit))
         except OSError as error:
+            if is_shortage(error):
+                raise store_error("read from the model store", error) from error
             reason = error.strerror or str(error)
         except (ValueError, RecursionError) as error:
             reason = str(error)

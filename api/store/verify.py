@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from .digests import Digest
-from .errors import CorruptManifest
+from .errors import CorruptManifest, StoreError
 from .files import TEMPORARY_PREFIX
+from .manifests import Layer
 from .prune import GRACE_S
 from .store import Store
 
@@ -45,9 +46,9 @@ def verify_store(
     """
     users: dict[Digest, set[str]] = {}
     problems = list(_manifests(store, users))
-    blobs = {digest: store.blobs.size(digest) for _, digest in list(store.blobs.entries()) if digest is not None}
+    blobs = {digest: _size(store, digest) for _, digest in list(store.blobs.entries()) if digest is not None}
     problems += [
-        Problem("blob", str(digest), "is empty, or no regular file", _names(users, digest))
+        Problem("blob", str(digest), "is empty, no regular file, or cannot be looked at", _names(users, digest))
         for digest, size in blobs.items()
         if size is None
     ]
@@ -70,12 +71,29 @@ def _manifests(store: Store, users: dict[Digest, set[str]]) -> Iterator[Problem]
             continue
         for blob in manifest.blobs:
             users.setdefault(blob.digest, set()).add(name.short)
-            size = store.blobs.size(blob.digest)
-            if size != blob.size:
-                what = "is missing" if size is None else f"has {size} bytes, not {blob.size}"
+            what = _wrong(store, blob)
+            if what:
                 yield Problem("blob", str(blob.digest), what, (name.short,))
     if not scan.is_complete:
         yield Problem("manifest", "manifests", "something there cannot be looked at; the server's log names it")
+
+
+def _wrong(store: Store, blob: Layer) -> str:
+    """What is wrong with a blob that a model needs, as far as its size tells."""
+    try:
+        size = store.blobs.size(blob.digest)
+    except StoreError as error:
+        return str(error)
+    if size == blob.size:
+        return ""
+    return "is missing" if size is None else f"has {size} bytes, not {blob.size}"
+
+
+def _size(store: Store, digest: Digest) -> int | None:
+    try:
+        return store.blobs.size(digest)
+    except StoreError:
+        return None
 
 
 def _contents(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.kernels.lazy import torch
 
-from ..errors import InvalidFile, cut
+from ..errors import InvalidFile, ModelError, cut, is_shortage
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,10 @@ class MappedFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Raises InvalidFile, naming the file without its folder, for what is no regular file or cannot be read."""
+        """Raises InvalidFile, naming the file without its folder, for what is no regular file or cannot be read.
+
+        Raises ModelError where it is the machine that fails: its disk, or no memory or open files are left.
+        """
         self.name = Path(path).name
         try:
             # A FIFO would block on open and a device might never end, so the kind is looked at first.
@@ -39,7 +43,7 @@ class MappedFile:
                 content = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ) if self.size else b""
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "bad path"
-            raise InvalidFile(f"{cut(self.name)} cannot be read: {reason}") from None
+            raise _kind(error)(f"{cut(self.name)} cannot be read: {reason}") from None
         self.data = memoryview(content)
         self._tensor: torch.Tensor | None = None
 
@@ -75,3 +79,8 @@ class MappedFile:
         """Unmap, unless a slice or a tensor is still there: then the last of them does. May be called twice."""
         self._tensor = None
         self.data = memoryview(b"")
+
+
+def _kind(error: Exception) -> type[ModelError]:
+    is_machine = isinstance(error, OSError) and (is_shortage(error) or error.errno == errno.EIO)
+    return ModelError if is_machine else InvalidFile

@@ -165,6 +165,7 @@ REFUSED = [
     ),
     ({"files": {f"{i}.gguf": ZEROS for i in range(4097)}}, "files: 4097 files are over the limit of 4096"),
     ({"files": {"a.gguf": ZEROS, "./a.gguf": ZEROS}}, 'files: "./a.gguf" is there twice'),
+    ({"files": {"a": ZEROS, "a/b/c.gguf": ZEROS}}, 'files: "a" is a file, and the folder of "a/b/c.gguf"'),
     ({"from": "llama3:8b", "parameters": {"bogus": 1}}, "unknown parameter 'bogus'"),
     ({"from": "llama3:8b", "parameters": {"num_ctx": "x"}}, 'option "num_ctx" must be of type integer'),
     ({"from": "llama3:8b", "system": "x" * (16 << 20)}, "system: 16777218 bytes are over the limit of 16777216"),

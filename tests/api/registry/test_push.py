@@ -1,12 +1,14 @@
 """Pushing: what is sent and what is not, and what registries do to it (D23 to D25)."""
 
 import asyncio
+import dataclasses
 import hashlib
 
 import pytest
 from aiohttp import web
 from support.model_folder import layer, tiny_gguf, write_manifest
 from support.registry import (
+    SMALL,
     Registry,
     body,
     changed,
@@ -24,6 +26,12 @@ from gristmill.api.registry.errors import RegistryError
 from gristmill.api.store import StoreError
 
 ALWAYS = 10**6
+
+
+@pytest.fixture
+def one_by_one(make_transfers):
+    """Transfers that send one blob after the other: the order of requests is known."""
+    return make_transfers(dataclasses.replace(SMALL, n_uploads=1))
 
 
 @pytest.fixture
@@ -53,8 +61,8 @@ async def arrives(registry, transfers, model):
     assert registry.uploads == {}
 
 
-async def test_a_model_arrives_as_it_is(registry, transfers, store, pushed, bulk):
-    lines = await push(transfers, pushed)
+async def test_a_model_arrives_as_it_is(registry, one_by_one, store, pushed, bulk):
+    lines = await push(one_by_one, pushed)
     assert statuses(lines) == [
         *(f"pushing {blob.digest.hex[:12]}" for blob in pushed.manifest.blobs),
         "pushing manifest",
@@ -68,7 +76,7 @@ async def test_a_model_arrives_as_it_is(registry, transfers, store, pushed, bulk
     parts = [hashlib.md5(bulk[i : i + 4500]).digest() for i in range(0, 18_001, 4500)]
     assert f"etag={hashlib.md5(b''.join(parts)).hexdigest()}-5" in commit.path
     assert "state=a/b" in commit.path or "state=a%2Fb" in commit.path
-    await arrives(registry, transfers, pushed)
+    await arrives(registry, one_by_one, pushed)
 
 
 async def test_what_is_there_is_not_sent(registry, transfers, store, pushed, bulk):
@@ -127,7 +135,7 @@ async def test_faults_that_pass(registry, transfers, pushed, kind, act, times):
     await arrives(registry, transfers, pushed)
 
 
-async def test_after_a_broken_part_only_the_rest_is_sent(registry, transfers, pushed, bulk):
+async def test_after_a_broken_part_only_the_rest_is_sent(registry, one_by_one, pushed, bulk):
     async def half(registry, request):
         """Takes a thousand bytes of the part, and says so when asked."""
         data = await request.content.readexactly(1000)
@@ -135,7 +143,7 @@ async def test_after_a_broken_part_only_the_rest_is_sent(registry, transfers, pu
         request.transport.abort()
 
     registry.fault("chunk", half, skip=2)  # the second part of the bulk
-    await arrives(registry, transfers, pushed)
+    await arrives(registry, one_by_one, pushed)
     ranges = [seen.headers["Content-Range"] for seen in registry.seen if seen.kind == "chunk"]
     assert ranges[1:5] == ["0-4499", "4500-8999", "5500-8999", "9000-13499"]
 
@@ -179,27 +187,116 @@ async def test_a_token_that_runs_out_in_mid_way(make_transfers, store, bulk):
         assert registry.count("token") == 2
 
 
+class Storage:
+    """A place beside the registry that takes parts by range, at once, in any order; the registry puts them together."""
+
+    def __init__(self, registry, storage):
+        self.registry, self.storage = registry, storage
+        self.parts = {}
+        self.at_once = 0
+        registry.fault("chunk", self.send_there, ALWAYS)
+        registry.fault("commit", self.put_together, ALWAYS)
+
+    async def send_there(self, registry, request):
+        await request.read()
+        session = request.path.rpartition("/")[2]
+        target = f"{self.storage.url}/part/{session}"
+        headers = {"Location": target, "Docker-Upload-Location": f"{registry.url}{request.path}"}
+        return web.Response(status=307, headers=headers)
+
+    async def take(self, storage, request):
+        session, start = request.path.rpartition("/")[2], int(request.headers["Content-Range"].partition("-")[0])
+        data = await request.read()
+        await asyncio.sleep(0.02)
+        self.at_once = max(self.at_once, storage.in_flight)
+        self.parts[session, start] = data
+        return web.Response(status=200)
+
+    async def put_together(self, registry, request):
+        session = request.path.rpartition("/")[2]
+        keys = sorted(key for key in self.parts if key[0] == session)
+        registry.uploads[session].data = bytearray(b"".join(self.parts.pop(key) for key in keys))
+
+
 async def test_parts_go_where_a_registry_sends_them_without_credentials(make_transfers, store, bulk):
     async with Registry(needs_token=True) as registry, Registry() as storage:
         model = stored(registry, store, bulk)
-
-        async def direct(registry, request):
-            session = request.path.rpartition("/")[2]
-            next_url = f"{registry.url}{request.path}"
-            target = f"{storage.url}/part/{session}?sig=1"
-            await request.read()
-            return web.Response(status=307, headers={"Location": target, "Docker-Upload-Location": next_url})
-
-        async def take(storage, request):
-            registry.uploads[request.path.rpartition("/")[2]].data += await request.read()
-            return web.Response(status=200)
-
-        registry.fault("chunk", direct, ALWAYS)
-        storage.fault("other", take, ALWAYS)
+        storage.fault("other", Storage(registry, storage).take, ALWAYS)
         await arrives(registry, make_transfers(), model)
         assert storage.seen
         assert not any("Authorization" in seen.headers for seen in storage.seen)
         assert all(seen.method == "PUT" for seen in storage.seen)
+
+
+async def test_blobs_go_side_by_side_and_not_too_many(registry, make_transfers, store, bulk):
+    model = stored(registry, store, bulk)
+    together = []
+
+    async def meet(registry, request):
+        """No begun upload goes on before there are as many as allowed."""
+        together.append(len(registry.uploads))
+        await registry.until(lambda: registry.count("begin") >= 3)
+
+    registry.fault("chunk", meet, 3)
+    lines = await lines_of(make_transfers(dataclasses.replace(SMALL, n_uploads=3)).push(model, insecure=True))
+    assert statuses(lines)[-2:] == ["pushing manifest", "success"]
+    assert max(together) <= 3
+    for blob in model.manifest.blobs:
+        completed = [line.get("completed", 0) for line in lines if line.get("digest") == str(blob.digest)]
+        assert completed == sorted(completed)
+        assert completed[-1] == blob.size
+
+
+async def test_one_blob_that_is_refused_ends_the_others(registry, transfers, pushed, bulk):
+    async def refuse_the_bulk(registry, request):
+        if request.query["digest"] == digest_of(bulk):
+            return web.Response(status=400, text="digest invalid")
+        return await say_nothing(registry, request)
+
+    registry.fault("commit", refuse_the_bulk, ALWAYS)
+    with pytest.raises(RegistryError, match="400: digest invalid"):
+        await push(transfers, pushed)
+    assert registry.uploads == {}
+    assert registry.manifests == {}
+
+
+async def test_parts_that_go_elsewhere_go_side_by_side(registry, one_by_one, store, pushed, bulk):
+    async with Registry() as place:
+        storage = Storage(registry, place)
+        place.fault("other", storage.take, ALWAYS)
+        await arrives(registry, one_by_one, pushed)
+        assert 1 < storage.at_once <= SMALL.n_parts
+        commit = next(seen for seen in registry.seen if seen.kind == "commit" and digest_of(bulk) in seen.path)
+        parts = [hashlib.md5(bulk[i : i + 4500]).digest() for i in range(0, 18_001, 4500)]
+        assert f"etag={hashlib.md5(b''.join(parts)).hexdigest()}-5" in commit.path
+
+
+ELSEWHERE = [
+    ("an error", status(500), 2),
+    ("a hang-up", hang_up, 2),
+    ("as many errors as may be", status(503), 5),
+    ("a place that is gone", status(404), 1),
+]
+
+
+@pytest.mark.parametrize(("act", "times"), [row[1:] for row in ELSEWHERE], ids=[row[0] for row in ELSEWHERE])
+async def test_faults_of_the_place_elsewhere_that_pass(registry, one_by_one, pushed, act, times):
+    async with Registry() as place:
+        place.fault("other", act, times)
+        storage = Storage(registry, place)
+        place.fault("other", storage.take, ALWAYS)
+        await arrives(registry, one_by_one, pushed)
+
+
+@pytest.mark.parametrize(("code", "error"), [(403, "^403: expired"), (503, "^max retries exceeded: 503: expired")])
+async def test_a_place_elsewhere_that_refuses_ends_the_push(registry, transfers, pushed, code, error):
+    async with Registry() as place:
+        Storage(registry, place)
+        place.fault("other", status(code, "expired"), ALWAYS)
+        with pytest.raises(RegistryError, match=error):
+            await push(transfers, pushed)
+        assert registry.manifests == {}
+        assert registry.uploads == {}
 
 
 async def test_a_session_on_another_host_gets_no_credentials(make_transfers, store, bulk):
@@ -233,9 +330,9 @@ async def test_a_model_that_was_replaced_meanwhile(transfers, registry, store, p
         await push(transfers, pushed)
 
 
-async def test_who_leaves_calls_the_upload_off(registry, transfers, pushed):
+async def test_who_leaves_calls_the_upload_off(registry, one_by_one, pushed):
     registry.fault("chunk", say_nothing, ALWAYS, skip=2)
-    task = asyncio.create_task(push(transfers, pushed))
+    task = asyncio.create_task(push(one_by_one, pushed))
     await registry.until(lambda: registry.count("chunk") == 3)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
