@@ -60,6 +60,11 @@ def draft_bytes(weight_bytes: int, cache_elements: int, kv_type: str, num_ctx: i
     return math.ceil(weight_bytes * WEIGHT_FACTOR + cache)
 
 
+def projector_bytes(weight_bytes: int) -> int:
+    """What a projector with weights of so many bytes needs in the same process."""
+    return math.ceil(weight_bytes * WEIGHT_FACTOR)
+
+
 def cache_elements(header: GgufHeader) -> int:
     """Numbers in keys and values of one token, all layers. What a header does not say counts as nothing."""
     metadata = header.metadata

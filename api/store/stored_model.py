@@ -93,6 +93,16 @@ class StoredModel:
         return [self._blobs.file(layer.digest) for layer in self.manifest.of_type(MediaType.PROJECTOR)]
 
     @property
+    def projector_path(self) -> Path | None:
+        """The file with which the model looks at pictures, if there is one."""
+        return next(iter(self.projector_paths), None)
+
+    def projector_bytes(self) -> int:
+        """Of its tensors. Raises ModelError for a file that cannot be read."""
+        assert self.projector_path is not None
+        return sum(info.n_bytes for info in self._facts.header(self.projector_path).tensors.values())
+
+    @property
     def parent_model(self) -> str:
         """The model that this one's weights were taken from, if any."""
         weights = self.manifest.of_type(MediaType.MODEL)

@@ -127,7 +127,7 @@ class RunnerProcess:
         open_one = partial(
             open_model, backend=load.backend, n_ctx=load.num_ctx, kv_type=load.kv_type, n_threads=n_threads
         )
-        model = open_one(load.path, on_progress=self._progress_sender())
+        model = open_one(load.path, projector=load.projector or None, on_progress=self._progress_sender())
         draft = open_one(load.draft) if load.draft else None
         if model.ops.own_threads:
             # Little is left to torch, and two teams on the same cores slow each other down.
@@ -150,6 +150,7 @@ class RunnerProcess:
                 kv_bytes=self.engine.kv_bytes,
                 load_ns=time.monotonic_ns() - started,
                 backend=model.ops.name,
+                preparation=model.vision.preparation if model.vision else None,
             )
         )
 
@@ -193,6 +194,7 @@ class RunnerProcess:
                 truncate=message.truncate,
                 progress=message.progress,
                 adapters=message.adapters,
+                pictures=message.pictures,
             )
         else:
             self.embedding.submit(message)

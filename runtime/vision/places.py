@@ -13,7 +13,7 @@ _ROW_BITS = 24
 _ROW_MASK = (1 << _ROW_BITS) - 1
 
 
-def digest_of(size: int, pixels: bytes | memoryview) -> int:
+def digest_of(size: int, pixels: bytes | bytearray) -> int:
     """Of a square of ``size`` pixels: SHA-256 of its size and all its bytes."""
     return int.from_bytes(hashlib.sha256(b"%d:" % size + pixels).digest(), "big")
 

@@ -105,9 +105,7 @@ def open_vision(
     kind = PROJECTORS[name]
     if kind.architectures and architecture not in kind.architectures:
         known = ", ".join(kind.architectures)
-        raise UnsupportedModel(
-            f"projector {name} is for models of architecture {known}, not {architecture}"
-        )
+        raise UnsupportedModel(f"projector {name} is for models of architecture {known}, not {architecture}")
     config = read_vision_config(meta, name, merge=kind.merge, drops_last=kind.drops_last)
     weights = Weights(checkpoint, ops, on_progress)
     tower, projector = VisionTower(weights, config), kind(weights, config)

@@ -36,7 +36,7 @@ N_ROWS = {"gemma3": 16, "idefics3": 4, "mlp": 16}
 
 
 def metadata(kind: str, **changes: Any) -> dict[str, Any]:
-    """Of a projector file; ``changes`` replace values, ``__`` in their names stands for a point, None leaves one out."""
+    """Of a projector file; ``changes`` replace values: ``__`` in a name is a point, None leaves the key out."""
     values = METADATA | {"clip.projector_type": kind} | KINDS[kind]
     values |= {f"clip.{key.replace('__', '.')}": value for key, value in changes.items()}
     return {key: value for key, value in values.items() if value is not None}

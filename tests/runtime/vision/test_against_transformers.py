@@ -68,8 +68,10 @@ def gemma3():
     )
     model = randomized(transformers.Gemma3ForConditionalGeneration(config))
     state = model.model.state_dict()
-    tensors = tower_tensors(state, "vision_tower.") if "vision_tower.post_layernorm.weight" in state else (
-        tower_tensors(state, "vision_tower.vision_model.")
+    tensors = (
+        tower_tensors(state, "vision_tower.")
+        if "vision_tower.post_layernorm.weight" in state
+        else (tower_tensors(state, "vision_tower.vision_model."))
     )
     tensors["mm.input_projection.weight"] = state["multi_modal_projector.mm_input_projection_weight"]
     tensors["mm.soft_emb_norm.weight"] = 1 + state["multi_modal_projector.mm_soft_emb_norm.weight"]
@@ -183,8 +185,10 @@ def write_text_model(path, model, architecture):
     writer.add_rope_freq_base(1e6 if gemma else 10000.0)
     if gemma:
         writer.add_sliding_window(32)
-    state = model.model.language_model.state_dict() if hasattr(model.model, "language_model") else (
-        model.model.text_model.state_dict()
+    state = (
+        model.model.language_model.state_dict()
+        if hasattr(model.model, "language_model")
+        else (model.model.text_model.state_dict())
     )
     names = LAYER_NAMES | (GEMMA_NAMES if gemma else {"post_attention_layernorm": "ffn_norm"})
     tensors = {"token_embd.weight": state["embed_tokens.weight"], "output_norm.weight": state["norm.weight"]}
@@ -229,7 +233,7 @@ def test_a_prompt_with_a_picture_has_the_logits_that_transformers_computes(made,
     before, behind = list(range(1, 12)), list(range(30, 70))
     (rows,) = ours.vision.see(seen.squares.values())
     forward = ours.forward(1)
-    features = Features({digest: rows for digest in seen.squares}, ours.vision.both_sides)
+    features = Features(dict.fromkeys(seen.squares, rows), ours.vision.both_sides)
     span = Span([*before, *seen.ids[0], *behind], 0, list(range(8)), all_logits=True, features=features)
     logits = forward([span])
     expected = their_logits(model, [*before, *[127] * len(rows), *behind], normalised(square))
