@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import InvalidRequest
 from .formats import MAX_PIXELS, MAX_SIDE, kind_of
@@ -34,23 +35,22 @@ def decode(data: bytes, preparation: Preparation) -> Picture:
 def upright(data: bytes) -> Image:
     """The picture in mode RGB. Of an animation the first frame. Raises InvalidRequest."""
     kind = kind_of(data)
+    opener = _opener(kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures that are odd in ways that do not matter
-            image = _open(kind, data)
+            image = opener(io.BytesIO(data))
             _check_size(*image.size)
             image.load()
             return _rgb(_turned(image))
-    except InvalidRequest:
-        raise
-    except MemoryError:
+    except (InvalidRequest, MemoryError):
         raise
     except Exception:  # whatever a decoder makes of broken files
         raise InvalidRequest(f"the {kind.upper()} image is damaged or cut off") from None
 
 
-def _open(kind: str, data: bytes) -> Image:
-    """Of the decoder for ``kind`` alone: others are not even loaded."""
+def _opener(kind: str) -> Callable[[BinaryIO], Image]:
+    """The decoder for ``kind`` alone: others are not even loaded."""
     from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
     openers: dict[str, Any] = {
@@ -60,8 +60,8 @@ def _open(kind: str, data: bytes) -> Image:
         "png": PngImagePlugin.PngImageFile,
         "webp": WebPImagePlugin.WebPImageFile,
     }
-    image: Image = openers[kind](io.BytesIO(data))
-    return image
+    opener: Callable[[BinaryIO], Image] = openers[kind]
+    return opener
 
 
 def _check_size(width: int, height: int) -> None:
