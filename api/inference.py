@@ -190,9 +190,11 @@ class Run:
 
     async def _prepare(self, runner: Runner) -> list[Picture]:
         """The pictures as the model wants them; decoded once, also where a turn takes several runs."""
-        preparation = runner.ready.preparation
-        if self._prepared is None and self.pictures and preparation:
-            self._prepared = await self.service.images.prepare(self.pictures, preparation)
+        if self._prepared is None and self.pictures:
+            ready = runner.ready
+            if ready.preparation is None:
+                raise InvalidRequest(f"images: {shown(self.target.sent)} cannot look at them: {ready.no_pictures}")
+            self._prepared = await self.service.images.prepare(self.pictures, ready.preparation)
         return self._prepared or []
 
     def progress_line(self, event: Reading, **empty: Any) -> Line:

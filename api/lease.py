@@ -42,8 +42,8 @@ async def _demand(service: Service, target: Target, num_ctx: int) -> Demand:
         states = states_bytes(facts.state_elements, service.settings.n_slots)
         needed = replace(needed, fixed=needed.fixed + states)
     if target.model.projector_path is not None:
-        projector = await asyncio.to_thread(target.model.projector_bytes)
-        needed = replace(needed, fixed=needed.fixed + projector_bytes(projector))
+        projector = await asyncio.to_thread(target.model.projector_header)
+        needed = replace(needed, fixed=needed.fixed + (projector_bytes(projector) if projector else 0))
     if target.model.draft_path is None:
         return needed
     draft = await asyncio.to_thread(target.model.draft_facts)

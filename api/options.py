@@ -44,7 +44,7 @@ class LoadOptions:
 
     def served_by(self, loaded: LoadOptions) -> bool:
         """Whether a runner that was started with ``loaded`` does for a request with these options."""
-        if self.draft != loaded.draft or self.projector != loaded.projector:
+        if self.draft != loaded.draft or self.projector not in ("", loaded.projector):
             return False
         if self.num_thread and self.num_thread != loaded.num_thread:
             return False

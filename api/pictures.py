@@ -91,9 +91,7 @@ def check_places(prompt: str, n_pictures: int) -> None:
     placed = {int(number) for number in MARK.findall(prompt)}
     lost = [n for n in range(n_pictures) if n not in placed]
     if lost:
-        raise InvalidRequest(
-            f"images[{lost[0]}]: it has no place in the prompt; write {mark(lost[0])} where it belongs"
-        )
+        raise InvalidRequest(f"images[{lost[0]}]: no place in the prompt; write {mark(lost[0])} where it belongs")
 
 
 def picture_tokens(prompt: str, n_pictures: int) -> int:

@@ -48,9 +48,8 @@ class Model:
         *,
         n_ctx: int,
         kv_type: str,
-        vision: Vision | None = None,
     ):
-        self.vision = vision
+        self.vision: Vision | None = None
         self.adapters = adapters
         self._named_adapters: dict[str, Adapter] = {}
         self._checkpoint, self.network, self.pooling, self.ops = checkpoint, network, pooling, ops
@@ -85,6 +84,12 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """Raises InvalidFile or UnsupportedModel where the file's vocabulary cannot be used."""
         return tokenizer_from_metadata(self._checkpoint.metadata)
+
+    def open_projector(self, path: str | os.PathLike[str]) -> None:
+        """Read the file with which the model looks at pictures. Raises InvalidFile; UnsupportedModel where it cannot be
+        run, or is another model's."""
+        config = self.decoder.config
+        self.vision = open_vision(path, self.ops, architecture=self.architecture, hidden_size=config.hidden_size)
 
     def load_adapter(self, path: str | os.PathLike[str]) -> str:
         """Read a LoRA adapter; returns its name, for ``adapters`` of the methods below. Several may be loaded.
@@ -271,8 +276,7 @@ def open_with(
     n_ctx = min(n_ctx, trained) if n_ctx > 0 else trained
     weights = Weights(checkpoint, ops, on_progress)
     network, pooling = build_model(meta, weights, n_ctx)
-    vision = None
+    model = Model(checkpoint, network, pooling, ops, weights.adapters, n_ctx=n_ctx, kv_type=kv_type)
     if projector is not None:
-        hidden = network.config.hidden_size
-        vision = open_vision(projector, ops, architecture=meta.architecture, hidden_size=hidden)
-    return Model(checkpoint, network, pooling, ops, weights.adapters, n_ctx=n_ctx, kv_type=kv_type, vision=vision)
+        model.open_projector(projector)
+    return model

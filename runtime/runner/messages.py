@@ -184,7 +184,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The model is loaded. ``n_ctx`` is the context of one sequence; bytes are resident memory of the process.
 
-    ``preparation`` is how it wants pictures, None where it cannot look at any.
+    ``preparation`` is how it wants pictures, None where it cannot look at any; ``no_pictures`` says why.
     """
 
     n_ctx: int
@@ -196,6 +196,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     load_ns: int
     backend: str
     preparation: Preparation | None = None
+    no_pictures: str = ""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):

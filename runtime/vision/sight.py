@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -64,27 +64,21 @@ class Vision:
 
     def look(self, square: torch.Tensor) -> Generator[None, None, torch.Tensor]:
         """square uint8 (size, size, 3) -> float32 (n_rows, hidden). Yields between layers, which take long."""
-        with torch.inference_mode():
-            steps = self.tower.look(square)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as stop:
-                    return self.projector(stop.value)
-                yield
+        return self.projector((yield from self.tower.look(square)))
 
-    def see(self, squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def see(self, squares: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """``look`` at each, to the end."""
-        return [_run(self.look(square)) for square in squares]
+        return [_to_end(self.look(square)) for square in squares]
 
 
-def _run(steps: Generator[None, None, torch.Tensor]) -> torch.Tensor:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            rows: torch.Tensor = stop.value
-            return rows
+def _to_end(steps: Generator[None, None, torch.Tensor]) -> torch.Tensor:
+    with torch.inference_mode():
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                rows: torch.Tensor = stop.value
+                return rows
 
 
 def open_vision(

@@ -55,7 +55,8 @@ class WaitingRoom:
             self._looking = digest, self.vision.look(seq.squares[digest])
         digest, steps = self._looking
         try:
-            next(steps)
+            with torch.inference_mode():
+                next(steps)
         except StopIteration as stop:
             self._looking = None
             self._rows[digest] = stop.value
