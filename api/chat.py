@@ -12,9 +12,10 @@ from aiohttp import web
 from gristmill.runtime.runner.client import Runner
 
 from .answer import Answer, one_line, whole_chat
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format
 from .logprobs import logprob_fields
 from .output import json_response
+from .pictures import check_places, marked_messages, picture_tokens, read_pictures
 from .schema import ChatRequest, Message
 from .service import SERVICE, Service, read_request, required, single_quoted
 from .stream import Lines, send_lines
@@ -64,15 +65,15 @@ async def count_chat(service: Service, body: ChatRequest, client: str) -> int:
     choice = read_choice(body.tools, body.tool_choice)
     prompt = await _render(run, body, choice, _conversation(run, body.messages))
     async with run.lease() as lease:
-        return await lease.runner.count(prompt)
+        return await lease.runner.count(prompt) + picture_tokens(prompt, len(_images(body)))
 
 
 async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
-    for message in body.messages:
-        refuse_images(message.images, run.target)
+    run.pictures = await read_pictures(_images(body), run.target)
     grammar = await read_format(body, run.service.grammars)
     conversation = _conversation(run, body.messages)
     prompt = await _render(run, body, choice, conversation)
+    check_places(prompt, len(run.pictures))
     if body.debug_render_only:
         yield await run.rendered(prompt, message={"role": "", "content": ""})
         return
@@ -81,8 +82,12 @@ async def _lines(run: Run, body: ChatRequest, choice: Choice) -> Lines:
     async def shorten(runner: Runner) -> str:
         nonlocal n_dropped
         n_ctx = runner.ready.n_ctx
+
+        async def n_tokens(text: str) -> int:
+            return await runner.count(text) + picture_tokens(text, len(run.pictures))
+
         shorter, n_dropped = await fitting_prompt(
-            conversation, lambda rest: _render(run, body, choice, rest), runner.count, n_ctx
+            conversation, lambda rest: _render(run, body, choice, rest), n_tokens, n_ctx
         )
         if n_dropped:
             log.warning("%d of %d messages do not fit into a context of %d", n_dropped, len(conversation), n_ctx)
@@ -132,13 +137,18 @@ async def _render(run: Run, body: ChatRequest, choice: Choice, conversation: Seq
 def _conversation(run: Run, messages: list[Message]) -> list[dict[str, Any]]:
     """The model's stored messages, then the request's; the model's system text first, unless the request has one."""
     model = run.target.model
-    given = [message.as_dict() for message in messages]
+    given = marked_messages([message.as_dict() for message in messages])
     conversation = [*model.messages, *given]
     if run.target.facts.family == "qwen3" or model.name.model.lower() == "deepseek-r1":
         conversation = without_old_thinking(conversation)
     if model.system and not (given and given[0]["role"] == "system"):
         conversation.insert(0, {"role": "system", "content": model.system})
     return conversation
+
+
+def _images(body: ChatRequest) -> list[str]:
+    """In the order of their numbers."""
+    return [image for message in body.messages for image in message.images]
 
 
 def _message(content: str, **more: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from gristmill.runtime.errors import InvalidRequest
 
 from .answer import Answer, one_line, whole_generate
 from .errors import NotFound
-from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format, refuse_images
+from .inference import Line, Run, check_completion, check_supported, check_think, needs, read_format
 from .logprobs import logprob_fields
 from .output import json_response
+from .pictures import check_places, marked, read_pictures
 from .schema import GenerateRequest
 from .service import SERVICE, Service, read_request, single_quoted
 from .stream import Lines, send_lines
@@ -63,9 +64,10 @@ def _check_raw(body: GenerateRequest) -> None:
 async def _lines(run: Run, body: GenerateRequest) -> Lines:
     if body.suffix:
         needs(run.target, "insert")
-    refuse_images(body.images, run.target)
+    run.pictures = await read_pictures(body.images, run.target)
     grammar = await read_format(body, run.service.grammars)
     prompt = await _prompt(run, body)
+    check_places(prompt, len(run.pictures))
     if body.debug_render_only:
         yield await run.rendered(prompt, response="")
         return
@@ -107,12 +109,13 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
         return body.prompt
     target, model = run.target, run.target.model
     system, think = body.system or model.system, check_think(body, target)
+    text = marked(body.prompt, range(len(run.pictures)))
     source = body.template or (target.template.source if target.template.dialect == "go" else "")
     if source:
         return await render_go_generate(
             run.service.renderer,
             source,
-            prompt=body.prompt,
+            prompt=text,
             suffix=body.suffix,
             system=system,
             history=[] if body.context else model.messages,
@@ -120,10 +123,10 @@ async def _prompt(run: Run, body: GenerateRequest) -> str:
             guard=target.guard,
         )
     if not target.template.source:
-        return target.guard.text(plain_prompt(system, body.prompt))
+        return target.guard.text(plain_prompt(system, text))
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     messages += [] if body.context else model.messages
-    messages.append({"role": "user", "content": body.prompt})
+    messages.append({"role": "user", "content": text})
     return await target.template.prompt(
         run.service.renderer, messages, guard=target.guard, facts=target.facts, think=think
     )

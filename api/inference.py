@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from gristmill.runtime.chat.output import Call
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, cut
 from gristmill.runtime.events import Finished, Piece, Reading
 from gristmill.runtime.grammar.checker import GrammarChecker
+from gristmill.runtime.images.wire import Picture
 from gristmill.runtime.params import Grammar
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.tokenizer import GUARD
@@ -100,18 +102,23 @@ def needs(target: Target, *capabilities: str) -> None:
 
 @dataclass
 class Run:
-    """One request on its way. ``client`` is who sent it, ``started_ns`` when it came, on the monotonic clock."""
+    """One request on its way. ``client`` is who sent it, ``started_ns`` when it came, on the monotonic clock.
+
+    ``pictures`` are the files of its images, by the numbers that its prompt has for them.
+    """
 
     service: Service
     target: Target
     body: RunRequest
     client: str = ""
     started_ns: int = field(default_factory=time.monotonic_ns)
+    pictures: list[bytes] = field(default_factory=list)
     output_ids: list[int] = field(default_factory=list)
     n_calls: int = 0
 
     def __post_init__(self) -> None:
         self.options = merge_options(self.target.model.params, self.body.options)
+        self._prepared: list[Picture] | None = None
 
     @property
     def wants_unload(self) -> bool:
@@ -132,7 +139,8 @@ class Run:
     async def rendered(self, prompt: str, **empty: Any) -> Line:
         """The answer to ``_debug_render_only``: the prompt, and the model loaded but not run."""
         async with self.lease():
-            info = {"rendered_template": prompt.replace(GUARD, "")}
+            info: Line = {"rendered_template": prompt.replace(GUARD, "")}
+            info |= {"image_count": len(self.pictures)} if self.pictures else {}
             return self.line(**empty, done=False, _debug_info=info)
 
     def lease(self) -> AbstractAsyncContextManager[Lease]:
@@ -164,10 +172,9 @@ class Run:
         truncate = self.body.truncate and shorten is None
         adapters = [str(path) for path in self.target.model.adapter_paths]
         async with self.lease() as lease:
+            submit = partial(lease.runner.submit, adapters=adapters, pictures=await self._prepare(lease.runner))
             while True:
-                answer = lease.runner.submit(
-                    prompt, sampling, context=context, truncate=truncate, progress=self.body.progress, adapters=adapters
-                )
+                answer = submit(prompt, sampling, context=context, truncate=truncate, progress=self.body.progress)
                 try:
                     async with contextlib.aclosing(answer):
                         async for event in answer:
@@ -183,6 +190,15 @@ class Run:
                     if shorten is None or truncate or not self.body.truncate:
                         raise
                 prompt, truncate = await shorten(lease.runner), True
+
+    async def _prepare(self, runner: Runner) -> list[Picture]:
+        """The pictures as the model wants them; decoded once, also where a turn takes several runs."""
+        if self._prepared is None and self.pictures:
+            ready = runner.ready
+            if ready.preparation is None:
+                raise InvalidRequest(f"images: {shown(self.target.sent)} cannot look at them: {ready.no_pictures}")
+            self._prepared = await self.service.images.prepare(self.pictures, ready.preparation)
+        return self._prepared or []
 
     def progress_line(self, event: Reading, **empty: Any) -> Line:
         """How far the prompt is read, for who asked for ``progress``."""
@@ -207,9 +223,3 @@ class Run:
             "eval_duration": usage.output_ns,
         }
         return {key: value for key, value in values.items() if value}
-
-
-def refuse_images(images: list[str], target: Target) -> None:
-    """Raises InvalidRequest: pictures are not looked at, so a request with some is not answered as if it had none."""
-    if images:
-        raise InvalidRequest(f"images: {shown(target.sent)} cannot look at images in this version")

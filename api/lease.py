@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .manager import Lease
-from .memory import Demand, demand, draft_bytes, states_bytes
+from .memory import Demand, demand, draft_bytes, projector_bytes, states_bytes
 from .options import load_options
 from .service import Service, Target
 
@@ -22,7 +22,7 @@ async def leased(
 ) -> AsyncIterator[Lease]:
     """The runner of ``target``, loaded with ``options``, while it is used. Raises what ``Manager.lease`` does."""
     model = target.model
-    load = load_options(options, service.settings, target.facts.context_length, model.draft_path)
+    load = load_options(options, service.settings, target.facts.context_length, model.draft_path, model.projector_path)
     async with service.manager.lease(
         model.model_path,
         model.name.short,
@@ -41,6 +41,9 @@ async def _demand(service: Service, target: Target, num_ctx: int) -> Demand:
     if facts.state_elements:
         states = states_bytes(facts.state_elements, service.settings.n_slots)
         needed = replace(needed, fixed=needed.fixed + states)
+    if target.model.projector_path is not None:
+        projector = await asyncio.to_thread(target.model.projector_header)
+        needed = replace(needed, fixed=needed.fixed + (projector_bytes(projector) if projector else 0))
     if target.model.draft_path is None:
         return needed
     draft = await asyncio.to_thread(target.model.draft_facts)

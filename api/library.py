@@ -22,7 +22,7 @@ from .schema import CopyRequest, CreateRequest, DeleteRequest, ShowRequest
 from .service import SERVICE, Service, Target, is_cloud, read_request, required, single_quoted
 from .store import ModelNotFound, Name, StoredModel
 from .store.manifests import MediaType
-from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, tensor_list
+from .store.show import NO_TEMPLATE, details, model_info, modelfile_text, parameters_text, projector_info, tensor_list
 from .stream import Lines, send_last, send_lines
 from .transfers import missing_base
 
@@ -141,7 +141,9 @@ def _show(target: Target, body: ShowRequest) -> dict[str, Any]:
         "template": target.template.source or NO_TEMPLATE,
         "system": system,
     }
+    seen_by = projector_info(model)
     tail = {
+        **({"projector_info": seen_by} if seen_by else {}),
         "tensors": tensor_list(model),
         "capabilities": list(facts.capabilities),
     }

@@ -48,6 +48,7 @@ def load_message(model: Loaded, n_contexts: int, settings: Settings) -> Load:
         num_batch=options.num_batch,
         num_thread=options.num_thread,
         draft=options.draft,
+        projector=options.projector,
         kv_type=settings.kv_cache_type,
         backend=settings.backend,
     )

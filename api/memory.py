@@ -60,6 +60,19 @@ def draft_bytes(weight_bytes: int, cache_elements: int, kv_type: str, num_ctx: i
     return math.ceil(weight_bytes * WEIGHT_FACTOR + cache)
 
 
+def projector_bytes(header: GgufHeader) -> int:
+    """What a projector needs in the same process: its weights, and what it computes with for one square."""
+    metadata = header.metadata
+
+    def count(key: str) -> int:
+        value = metadata.get(f"clip.vision.{key}")
+        return value if isinstance(value, int) and value > 0 else 0
+
+    n_patches = (count("image_size") // (count("patch_size") or 1)) ** 2
+    work = 4 * min(n_patches, 1 << 16) * (8 * count("embedding_length") + 2 * count("feed_forward_length"))
+    return math.ceil(sum(info.n_bytes for info in header.tensors.values()) * WEIGHT_FACTOR) + work
+
+
 def cache_elements(header: GgufHeader) -> int:
     """Numbers in keys and values of one token, all layers. What a header does not say counts as nothing."""
     metadata = header.metadata

@@ -33,17 +33,18 @@ MAX_BIASED, MAX_BIAS = 1024, 100
 class LoadOptions:
     """Options that a runner is started with. 0 is automatic, which matches any value of a loaded one.
 
-    ``draft`` is the file of a draft model, empty where the model has none.
+    ``draft`` is the file of a draft model, ``projector`` that of a projector, empty where the model has none.
     """
 
     num_ctx: int = 0
     num_batch: int = 0
     num_thread: int = 0
     draft: str = ""
+    projector: str = ""
 
     def served_by(self, loaded: LoadOptions) -> bool:
         """Whether a runner that was started with ``loaded`` does for a request with these options."""
-        if self.draft != loaded.draft:
+        if self.draft != loaded.draft or self.projector not in ("", loaded.projector):
             return False
         if self.num_thread and self.num_thread != loaded.num_thread:
             return False
@@ -65,7 +66,11 @@ def merge_options(params: Mapping[str, Any], given: Mapping[str, Any] | None) ->
 
 
 def load_options(
-    options: Mapping[str, Any], settings: Settings, trained_context: int, draft: Path | None = None
+    options: Mapping[str, Any],
+    settings: Settings,
+    trained_context: int,
+    draft: Path | None = None,
+    projector: Path | None = None,
 ) -> LoadOptions:
     """What the runner needs; ``num_ctx`` ends up between 4 and the training context."""
     num_ctx = options.get("num_ctx") or settings.context_length or DEFAULT_CONTEXT
@@ -75,6 +80,7 @@ def load_options(
         num_batch=_within(options.get("num_batch") or DEFAULT_BATCH, 1, MAX_CONTEXT),
         num_thread=_within(options.get("num_thread") or 0, 0, MAX_THREADS),
         draft=str(draft or ""),
+        projector=str(projector or ""),
     )
 
 

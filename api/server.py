@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.grammar.checker import GrammarChecker
+from gristmill.runtime.images.decoder import ImageDecoder
 from gristmill.runtime.runner.client import Runner
 from gristmill.runtime.runner.launch import Launcher
 
@@ -113,14 +114,15 @@ def make_app(settings: Settings, *, start_runner: StartRunner | None = None) -> 
         launcher = Launcher(keep_spare=settings.spare_runner and start_runner is None)
         start = start_runner or partial(Runner.start, launcher=launcher)
         manager = Manager(settings, start, on_load=metrics.loaded)
-        renderer, grammars = Renderer(), GrammarChecker()
-        app[SERVICE] = Service(settings, store, manager, renderer, grammars, metrics)
+        renderer, grammars, images = Renderer(), GrammarChecker(), ImageDecoder()
+        app[SERVICE] = Service(settings, store, manager, renderer, grammars, images, metrics)
         yield
         await app[SERVICE].transfers.close()
         await launcher.close()
         await manager.close()
         await renderer.close()
         await grammars.close()
+        await images.close()
 
     app.cleanup_ctx.append(service)
     return app

@@ -1,4 +1,4 @@
-"""What the handlers share: settings, store, manager, renderer, grammar checker; and how a request finds its model."""
+"""What the handlers share: settings, store, manager, worker processes; and how a request finds its model."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gristmill.runtime.chat.guard import TextGuard
 from gristmill.runtime.chat.renderer import Renderer
 from gristmill.runtime.errors import InvalidRequest
 from gristmill.runtime.grammar.checker import GrammarChecker
+from gristmill.runtime.images.decoder import ImageDecoder
 
 from .body import BODY_BYTES, BodyBudget, read_json
 from .counters import Metrics
@@ -64,10 +65,11 @@ class Service:
         manager: Manager,
         renderer: Renderer,
         grammars: GrammarChecker,
+        images: ImageDecoder,
         metrics: Metrics,
     ):
         self.settings, self.store, self.manager = settings, store, manager
-        self.renderer, self.grammars, self.metrics = renderer, grammars, metrics
+        self.renderer, self.grammars, self.images, self.metrics = renderer, grammars, images, metrics
         self.readiness = Readiness(manager, store.root)
         self.started_at = time.monotonic()
         self.bodies = BodyBudget()

@@ -9,6 +9,7 @@ import torch
 from gristmill.kernels.layout import TokenLayout
 
 from .lora.rows import AdapterRows
+from .vision.rows import PictureRows
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,11 @@ class Batch:
     """All tokens of all sequences in a row. A prompt chunk and one decode token differ only in count.
 
     ``token_ids`` int64 (n_tokens,). ``output_rows`` int64 (n_outputs,): the tokens whose logits are wanted.
-    ``adapters`` is None where no sequence has one.
+    ``adapters`` and ``pictures`` are None where no sequence has any; where pictures stand, token ids are 0.
     """
 
     token_ids: torch.Tensor
     output_rows: torch.Tensor
     layout: TokenLayout
     adapters: AdapterRows | None = None
+    pictures: PictureRows | None = None

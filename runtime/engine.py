@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections.abc import Sequence as Listed
 from typing import TYPE_CHECKING
 
+import msgspec
 import torch
 
 from .detokenize import TextStream
-from .errors import GristmillError
+from .errors import GristmillError, InvalidRequest
 from .events import EngineStats, Event, Failed, Finished, FinishReason, Piece, Reading, TokenLogprob
 from .grammar.compiler import Compiler
+from .images.wire import Picture
 from .logprobs import token_logprob
 from .pages import PagePool
 from .params import Sampling, Usage
@@ -27,6 +30,9 @@ from .sequence import Sequence
 from .speculative import Drafter, PromptLookup, Speculator
 from .states import StatePool
 from .step import NO_ADAPTER, Forward, Span
+from .vision.places import place_of, without_parts
+from .vision.sight import Seen, Vision
+from .vision.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer
@@ -41,7 +47,7 @@ class Engine:
 
     ``reuse_prefixes`` False computes every prompt from its first token. ``drafter`` guesses tokens for requests that
     ask for it, by looking them up in their text if there is none. ``states``: the rows of a model's states; nothing is
-    guessed for such a model, since a state cannot go back behind a wrong guess.
+    guessed for such a model, since a state cannot go back behind a wrong guess. ``vision`` looks at pictures.
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class Engine:
         drafter: Drafter | None = None,
         max_drafted: int = 1,
         states: StatePool | None = None,
+        vision: Vision | None = None,
     ):
+        self.vision, self.waiting_room = vision, WaitingRoom(vision)
         self.forward, self.tokenizer, self.n_ctx = forward, tokenizer, n_ctx
         self._adapters = forward.adapters
         self.read_prompt = PromptReader(tokenizer, n_ctx)
@@ -87,15 +95,20 @@ class Engine:
         truncate: bool = False,
         progress: bool = False,
         adapters: tuple[str, ...] = (),
+        pictures: Listed[Picture] = (),
     ) -> None:
         """Tokenize and queue a request; its events come from ``step``. ``context`` ids stand before the prompt.
 
         ``adapters`` are files of LoRA adapters, read when they are first needed; all of them count for the request.
+        ``pictures`` stand where the prompt says ``[img-N]``, counted from 0.
 
         Raises what ``PromptReader`` and ``Adapters.acquire`` raise, and InvalidRequest for a grammar that cannot be
-        used; such a request has no events.
+        used and pictures that the model cannot look at; such a request has no events.
         """
-        tokens = self.read_prompt(prompt, context, sampling, truncate)
+        seen = self._read(pictures)
+        tokens = self.read_prompt(prompt, context, sampling, truncate, seen)
+        if seen:  # guesses come from text
+            sampling = msgspec.structs.replace(sampling, n_draft=0)
         limit = sampling.max_tokens if sampling.max_tokens > 0 else 10 * self.n_ctx
         sequence = Sequence(
             id=request_id,
@@ -106,10 +119,16 @@ class Engine:
             text=TextStream(self.tokenizer.stream(sampling.shown), sampling.stop),
             matcher=self._grammars.matcher(sampling.grammar) if sampling.grammar else None,
             reports=progress,
+            squares=_squares(seen, tokens),
         )
         if adapters:
             sequence.adapt(self._adapters.acquire(adapters))
         self._inbox.put(sequence)
+
+    def _read(self, pictures: Listed[Picture]) -> list[Seen]:
+        if pictures and self.vision is None:
+            raise InvalidRequest("the model cannot look at images: it has no projector")
+        return [self.vision.read(picture) for picture in pictures] if self.vision else []
 
     def abort(self, request_id: int) -> None:
         """Stop a request within one step. Unknown and finished ids are ignored."""
@@ -119,11 +138,16 @@ class Engine:
         """Let a waiting ``step`` return."""
         self._inbox.put(None)
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do but what has been submitted since the last step."""
+        return self.scheduler.idle and not self.waiting_room.sequences
+
     def stats(self) -> EngineStats:
         s = self.scheduler
         return EngineStats(
             running=len(s.running),
-            waiting=len(s.waiting),
+            waiting=len(s.waiting) + len(self.waiting_room.sequences),
             free_pages=self.pool.n_free,
             cached_pages=self.pool.n_cached,
             total_pages=self.pool.n_pages,
@@ -141,7 +165,8 @@ class Engine:
 
     def step(self, *, wait: bool = False) -> list[Event]:
         """Advance every scheduled sequence. With ``wait``, blocks while there is nothing to do."""
-        events = self._drain(wait=wait and self.scheduler.idle)
+        events = self._drain(wait=wait and self.idle)
+        events += self._look()
         self.speculator.propose(self.scheduler.running)
         plan = self.scheduler.schedule()
         if not plan:
@@ -162,7 +187,7 @@ class Engine:
 
     def check_integrity(self) -> None:
         """Assert that every page and state belongs to the sequences that are there, and every sequence is known."""
-        sequences = [*self.scheduler.running, *self.scheduler.waiting]
+        sequences = [*self.scheduler.running, *self.scheduler.waiting, *self.waiting_room.sequences]
         self.pool.check_integrity([seq.pages for seq in sequences])
         self.states.check_integrity(row for seq in sequences for row in (seq.state, seq.next_state))
         assert {seq.id for seq in sequences} == set(self._live), "live sequences and scheduled ones differ"
@@ -175,10 +200,25 @@ class Engine:
             if isinstance(item, Sequence):
                 self._live[item.id] = item
                 self._n_prompt += len(item.tokens)
-                self.scheduler.add(item)
+                self.waiting_room.add(item) if item.squares else self.scheduler.add(item)
             elif item in self._live:
                 events += self._finish(self._live[item], "abort")
         return events
+
+    def _look(self) -> list[Event]:
+        """A little work on pictures; who has seen all of theirs may run."""
+        if not self.waiting_room.sequences:
+            return []
+        first = self.waiting_room.sequences[0]
+        first.started_ns = first.started_ns or time.monotonic_ns()
+        try:
+            ready = self.waiting_room.step()
+        except Exception:
+            log.exception("pictures of request %d could not be looked at", first.id)
+            return [self._fail(first, "the model failed on the images of this request")]
+        if ready is not None:
+            self.scheduler.add(ready)
+        return []
 
     def _take(self, plan: Plan, logits: torch.Tensor) -> list[Event]:
         """Draw tokens. ``logits`` has a row for each sequence of the plan, and one more for each token of its draft."""
@@ -214,7 +254,7 @@ class Engine:
         """The next token, None where the sequence does not go on from here, and what there is to say."""
         seq.prompt_done_ns = seq.prompt_done_ns or time.monotonic_ns()
         try:
-            token = seq.sampler(logits, seq.tokens, seq.matcher.allowed() if seq.matcher else None)
+            token = seq.sampler(logits, seq.written, seq.matcher.allowed() if seq.matcher else None)
             if token in self.tokenizer.eog_ids:
                 return None, self._finish(seq, "stop")
             if seq.matcher:
@@ -244,6 +284,8 @@ class Engine:
         self.scheduler.restart(seq)
         self.speculator.forget(seq)
         seq.tokens = shifted(seq.tokens, kept)
+        if seq.features is not None:
+            seq.tokens = without_parts(seq.tokens, seq.features.n_rows)
 
     def _logprobs(self, seq: Sequence, logits: torch.Tensor, token: int) -> list[TokenLogprob]:
         if not seq.sampling.logprobs:
@@ -255,7 +297,8 @@ class Engine:
         rest = "" if reason == "abort" else seq.text.finish()
         events: list[Event] = [Piece(id=seq.id, text=rest, tokens=[])] if rest else []
         self._forget(seq)
-        return [*events, Finished(id=seq.id, reason=reason, usage=_usage(seq), prompt_ids=seq.prompt_ids)]
+        prompt_ids = [token for token in seq.prompt_ids if token >= 0] if seq.has_pictures else seq.prompt_ids
+        return [*events, Finished(id=seq.id, reason=reason, usage=_usage(seq), prompt_ids=prompt_ids)]
 
     def _fail(self, seq: Sequence, error: str) -> Failed:
         self._forget(seq)
@@ -264,7 +307,8 @@ class Engine:
     def _forget(self, seq: Sequence) -> None:
         del self._live[seq.id]
         self.speculator.forget(seq)
-        self.scheduler.remove(seq)
+        if not self.waiting_room.remove(seq):
+            self.scheduler.remove(seq)
         if seq.adapter is not None:
             self._adapters.release(seq.adapter)
 
@@ -280,7 +324,14 @@ def _span(seq: Sequence, n: int) -> Span:
         adapter_id=adapter_id,
         state_read=seq.state,
         state_write=seq.next_state,
+        features=seq.features,
     )
+
+
+def _squares(seen: Listed[Seen], tokens: Listed[int]) -> dict[int, torch.Tensor]:
+    """Of the pictures that have a place in the prompt."""
+    placed = {place_of(token)[0] for token in tokens if token < 0}
+    return {digest: square for one in seen for digest, square in one.squares.items() if digest in placed}
 
 
 def _usage(seq: Sequence) -> Usage:

@@ -18,6 +18,8 @@ from .embedding_input import EmbeddingInput
 from .engine import Engine
 from .errors import GristmillError, InvalidRequest, UnsupportedModel, cut
 from .events import Failed, Piece
+from .images.decode import decode
+from .images.wire import Picture
 from .kv_cache import PAGE_SIZE, KVCache
 from .layers import Decoder, Pooling
 from .lora import Adapter, Adapters
@@ -27,6 +29,7 @@ from .speculative import DraftModel
 from .states import StatePool, n_snapshots
 from .step import Forward, Span
 from .tokenizer import Tokenizer, tokenizer_from_metadata
+from .vision.sight import Vision, open_vision
 from .weights import Weights
 
 OnProgress = Callable[[int, int], None]
@@ -46,6 +49,7 @@ class Model:
         n_ctx: int,
         kv_type: str,
     ):
+        self.vision: Vision | None = None
         self.adapters = adapters
         self._named_adapters: dict[str, Adapter] = {}
         self._checkpoint, self.network, self.pooling, self.ops = checkpoint, network, pooling, ops
@@ -80,6 +84,12 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """Raises InvalidFile or UnsupportedModel where the file's vocabulary cannot be used."""
         return tokenizer_from_metadata(self._checkpoint.metadata)
+
+    def open_projector(self, path: str | os.PathLike[str]) -> None:
+        """Read the file with which the model looks at pictures. Raises InvalidFile; UnsupportedModel where it cannot be
+        run, or is another model's."""
+        config = self.decoder.config
+        self.vision = open_vision(path, self.ops, architecture=self.architecture, hidden_size=config.hidden_size)
 
     def load_adapter(self, path: str | os.PathLike[str]) -> str:
         """Read a LoRA adapter; returns its name, for ``adapters`` of the methods below. Several may be loaded.
@@ -120,11 +130,20 @@ class Model:
             self.adapters.release(adapter)
 
     def generate(
-        self, prompt: str | list[int], sampling: Sampling | None = None, *, adapters: Sequence[str] = ()
+        self,
+        prompt: str | list[int],
+        sampling: Sampling | None = None,
+        *,
+        adapters: Sequence[str] = (),
+        images: Sequence[bytes] = (),
     ) -> Iterator[Piece]:
-        """Continue ``prompt``. Raises InvalidRequest for a prompt that does not fit, GristmillError on failure."""
+        """Continue ``prompt``. ``images`` are files of pictures, which stand where it says ``[img-N]``, from 0 on.
+
+        Raises InvalidRequest for a prompt that does not fit and images that cannot be used, GristmillError on failure.
+        """
         engine = self.engine(n_slots=1)
-        engine.submit(0, prompt, sampling or Sampling(), [], adapters=tuple(adapters))
+        pictures = [self._decoded(data) for data in images]
+        engine.submit(0, prompt, sampling or Sampling(), [], adapters=tuple(adapters), pictures=pictures)
         try:
             while True:
                 for event in engine.step():
@@ -137,6 +156,11 @@ class Model:
         finally:
             engine.abort(0)  # who stops reading gives the adapter back, too
             engine.step()
+
+    def _decoded(self, data: bytes) -> Picture:
+        if self.vision is None:
+            raise InvalidRequest("the model cannot look at images: it was opened without a projector")
+        return decode(data, self.vision.preparation)
 
     def embed(
         self, inputs: str | Sequence[str] | Sequence[Sequence[int]], *, normalize: bool = True, truncate: bool = False
@@ -181,6 +205,7 @@ class Model:
             drafter=None if draft is None else draft._drafter_for(self),
             max_drafted=max_drafted,
             states=states,
+            vision=self.vision,
         )
 
     def _states(self, n_slots: int, reuse_prefixes: bool) -> StatePool:
@@ -218,10 +243,12 @@ def open_model(
     n_ctx: int = 0,
     kv_type: str = "f16",
     n_threads: int = 0,
+    projector: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Model:
     """Open a GGUF file or a safetensors folder. ``n_ctx`` 0, and more than it was trained on, is the trained context.
 
+    ``projector`` is the file of what looks at pictures for the model.
     ``n_threads`` 0: as many as this process has physical cores. ``on_progress(done, total)`` counts bytes of weights.
     Raises InvalidFile for malformed files, UnsupportedModel for what cannot be run, and InvalidRequest for an
     unknown ``backend`` or ``kv_type``.
@@ -230,7 +257,7 @@ def open_model(
         ops = open_ops(backend, device, n_threads=n_threads)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
-    return open_with(ops, path, n_ctx=n_ctx, kv_type=kv_type, on_progress=on_progress)
+    return open_with(ops, path, n_ctx=n_ctx, kv_type=kv_type, projector=projector, on_progress=on_progress)
 
 
 def open_with(
@@ -239,6 +266,7 @@ def open_with(
     *,
     n_ctx: int = 0,
     kv_type: str = "f16",
+    projector: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Model:
     """As ``open_model``, to compute with ``ops``."""
@@ -248,4 +276,7 @@ def open_with(
     n_ctx = min(n_ctx, trained) if n_ctx > 0 else trained
     weights = Weights(checkpoint, ops, on_progress)
     network, pooling = build_model(meta, weights, n_ctx)
-    return Model(checkpoint, network, pooling, ops, weights.adapters, n_ctx=n_ctx, kv_type=kv_type)
+    model = Model(checkpoint, network, pooling, ops, weights.adapters, n_ctx=n_ctx, kv_type=kv_type)
+    if projector is not None:
+        model.open_projector(projector)
+    return model

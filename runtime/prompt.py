@@ -5,13 +5,17 @@ Rules are Ollama's: the beginning is kept, the middle goes. What the prompt lost
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequest, PromptTooLong
 from .params import Sampling
+from .vision.marks import MARK, SQUARE
 
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer
+    from .vision.sight import Seen
 
 _NO_SHIFT = (
     "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the "
@@ -25,13 +29,23 @@ class PromptReader:
     def __init__(self, tokenizer: Tokenizer, n_ctx: int):
         self.tokenizer, self.n_ctx = tokenizer, n_ctx
 
-    def __call__(self, prompt: str | list[int], context: list[int], sampling: Sampling, truncate: bool) -> list[int]:
+    def __call__(
+        self,
+        prompt: str | list[int],
+        context: list[int],
+        sampling: Sampling,
+        truncate: bool,
+        pictures: Sequence[Seen] = (),
+    ) -> list[int]:
         """``context`` ids and the prompt's. With ``truncate``, too many lose their middle, if the context may shift.
 
+        ``pictures`` stand where a text says ``[img-N]``; with some of them, nothing is cut out.
         Raises InvalidRequest for ids outside the vocabulary and a prompt without tokens, PromptTooLong for one that
         leaves no room in the context.
         """
         self.tokenizer.check_ids(context)
+        if pictures:
+            return self._with_pictures(prompt, context, sampling, pictures)
         if isinstance(prompt, str):
             tokens = context + self._encode(prompt, sampling, truncate, add_special=not context)
         else:
@@ -44,6 +58,28 @@ class PromptReader:
         self._refuse(f"{len(tokens)} tokens", sampling, truncate)
         kept = n_kept(sampling, len(tokens), self.n_ctx, self.tokenizer.add_bos)
         return without_middle(tokens, kept, self.n_ctx - max((self.n_ctx - kept) // 2, 1))
+
+    def _with_pictures(
+        self, prompt: str | list[int], context: list[int], sampling: Sampling, pictures: Sequence[Seen]
+    ) -> list[int]:
+        if not isinstance(prompt, str):
+            raise InvalidRequest("images have no place in a prompt of token ids")
+        ids: list[list[int]] = []
+
+        def placed(mark: re.Match[str]) -> str:
+            n = int(mark[1])
+            if n >= len(pictures):
+                return mark[0]
+            ids.extend(pictures[n].ids)
+            return pictures[n].text
+
+        first, *others = MARK.sub(placed, prompt.replace(SQUARE, "")).split(SQUARE)
+        tokens = context + self._encode(first, sampling, truncate=False, add_special=not context)
+        for square, text in zip(ids, others, strict=True):
+            tokens += square + self._encode(text, sampling, truncate=False, add_special=False)
+        if len(tokens) >= self.n_ctx:
+            self._refuse(f"{len(tokens)} tokens, those of images among them,", sampling, truncate=False)
+        return tokens
 
     def count(self, prompt: str) -> int:
         """How many tokens ``prompt`` has; the number of the context and one where it is so long that this is sure."""

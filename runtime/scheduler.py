@@ -21,6 +21,7 @@ from .pace import Pace
 from .pages import Block, PagePool
 from .sequence import Sequence
 from .states import NONE, StatePool
+from .vision.places import whole_squares
 
 Plan = list[tuple[Sequence, int]]
 Key = tuple[Hashable, tuple[int, ...]]
@@ -195,6 +196,8 @@ class Scheduler:
     def _plan(self, plan: Plan, seq: Sequence, n: int) -> None:
         """Add ``seq`` to the plan if it is still running and there are pages for ``n`` tokens more."""
         n = self._cut(seq, n)
+        if seq.features is not None and seq.features.both_sides:
+            n = whole_squares(seq.tokens, seq.n_computed, n)
         if n > 0 and seq in self.running and self._grow(plan, seq, n):
             seq.next_state = self.states.next_row(seq.state)
             plan.append((seq, n))

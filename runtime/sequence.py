@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import torch
+
 from .detokenize import TextStream
 from .grammar.matcher import Matcher
 from .lora import Adapter
@@ -12,6 +14,7 @@ from .pages import ROOT
 from .params import Sampling
 from .sampling import Sampler
 from .states import NONE
+from .vision.rows import Features
 
 
 @dataclass(eq=False)
@@ -27,6 +30,8 @@ class Sequence:
     ``parent``. ``root`` is what determines keys and values besides the tokens.
     ``state`` is the row with what the model keeps of all computed tokens, ``next_state`` the one that the present step
     writes; ``snapshot`` the page after which its newest state can be found, for those of an answer.
+    ``squares`` of pictures (uint8, by digest) are still to be looked at; ``features`` are the rows that ids below 0
+    stand for.
     ``reports``: who waits wants to know how far the prompt is read.
     """
 
@@ -39,6 +44,8 @@ class Sequence:
     matcher: Matcher | None = None
     reports: bool = False
     adapter: Adapter | None = None
+    squares: dict[int, torch.Tensor] = field(default_factory=dict)
+    features: Features | None = None
     prompt_ids: list[int] = field(default_factory=list)
     arrival: int = 0
     n_computed: int = 0
@@ -63,6 +70,15 @@ class Sequence:
     @property
     def n_behind(self) -> int:
         return len(self.tokens) - self.n_computed
+
+    @property
+    def has_pictures(self) -> bool:
+        return self.features is not None or bool(self.squares)
+
+    @property
+    def written(self) -> list[int]:
+        """The tokens that are text."""
+        return self.tokens if self.features is None else [token for token in self.tokens if token >= 0]
 
     def adapt(self, adapter: Adapter) -> None:
         """Compute it with an adapter, before anything is computed: its pages are nobody else's."""

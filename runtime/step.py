@@ -17,6 +17,7 @@ from .batch import Batch
 from .kv_cache import KVCache
 from .layers import Decoder
 from .lora import AdapterRows, Adapters
+from .vision.rows import Features, picture_rows
 
 MAX_CAPTURED = 17  # tokens of a sequence with its draft
 NO_ADAPTER = NO_STATE = -1
@@ -27,7 +28,8 @@ class Span:
     """``tokens`` of one sequence to compute, the first at position ``start``; ``pages`` hold the whole sequence.
 
     ``adapter_id`` below 0: it has no adapter. ``state_read`` and ``state_write``: rows of the states that it goes on
-    from (below 0: it begins) and leaves its own in, see ``TokenLayout``.
+    from (below 0: it begins) and leaves its own in, see ``TokenLayout``. ``features``: the rows that tokens below 0
+    stand for, see ``vision.places``.
     """
 
     tokens: list[int]
@@ -37,6 +39,12 @@ class Span:
     adapter_id: int = NO_ADAPTER
     state_read: int = NO_STATE
     state_write: int = 0
+    features: Features | None = None
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether one of the tokens is a picture's."""
+        return self.features is not None and any(token < 0 for token in self.tokens)
 
 
 class Forward:
@@ -58,7 +66,8 @@ class Forward:
         They may lie in a fixed tensor, which the next call overwrites.
         """
         with torch.inference_mode():
-            if all(len(span.tokens) == 1 for span in spans) or (len(spans) == 1 and _is_drafted(spans[0])):
+            one_each = all(len(span.tokens) == 1 for span in spans) or (len(spans) == 1 and _is_drafted(spans[0]))
+            if one_each and not any(span.has_pictures for span in spans):
                 return self._replay(spans)
             return self._forward(pack(spans, self.cache.page_size, self.max_pages, self.model.ops.device))
 
@@ -164,7 +173,7 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
     table = torch.zeros(len(spans), max_pages, dtype=torch.int32)
     for i, span in enumerate(spans):
         at = range(span.start, span.start + len(span.tokens))
-        ids += span.tokens
+        ids += span.tokens if span.features is None else [max(token, 0) for token in span.tokens]
         positions += at
         slots += [span.pages[p // page_size] * page_size + p % page_size for p in at]
         outputs += range(starts[-1], len(ids)) if span.all_logits else [len(ids) - 1]
@@ -182,4 +191,5 @@ def pack(spans: list[Span], page_size: int, max_pages: int, device: torch.device
         page_size=page_size,
     )
     adapters = _adapter_rows(spans, outputs, device)
-    return Batch(torch.tensor(ids, device=device), torch.tensor(outputs, device=device), layout, adapters)
+    pictures = picture_rows([span.tokens for span in spans], [span.features for span in spans], layout)
+    return Batch(torch.tensor(ids, device=device), torch.tensor(outputs, device=device), layout, adapters, pictures)

@@ -11,7 +11,7 @@ from typing import Any
 from .modelfile import Modelfile, scalar_text
 from .stored_model import StoredModel
 
-__all__ = ["NO_TEMPLATE", "details", "model_info", "modelfile_text", "parameters_text", "tensor_list"]
+__all__ = ["NO_TEMPLATE", "details", "model_info", "modelfile_text", "parameters_text", "projector_info", "tensor_list"]
 
 NO_TEMPLATE = "{{ .Prompt }}"
 _KEY_COLUMNS = 30
@@ -67,6 +67,13 @@ def model_info(model: StoredModel, *, verbose: bool = False) -> dict[str, Any]:
     facts = model.facts()
     values = {**facts.metadata, "general.parameter_count": facts.parameter_count}
     return {key: _plain(values[key], verbose) for key in sorted(values) if key not in _HIDDEN}
+
+
+def projector_info(model: StoredModel) -> dict[str, Any]:
+    """The metadata of the first projector, as those of ``model_info``; empty without one."""
+    header = model.projector_header()
+    values = header.metadata if header else {}
+    return {key: _plain(values[key], verbose=False) for key in sorted(values) if key not in _HIDDEN}
 
 
 def tensor_list(model: StoredModel) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ from .errors import CorruptManifest, store_error
 from .facts import FactsCache, ModelFacts
 from .manifests import Config, Layer, Manifest, MediaType, decode_config
 from .names import Name
+
+if TYPE_CHECKING:
+    from gristmill.runtime.checkpoint import GgufHeader
 
 __all__ = ["MAX_CONFIG_BYTES", "MAX_TEXT_BYTES", "StoredModel"]
 
@@ -93,6 +96,15 @@ class StoredModel:
         return [self._blobs.file(layer.digest) for layer in self.manifest.of_type(MediaType.PROJECTOR)]
 
     @property
+    def projector_path(self) -> Path | None:
+        """The file with which the model looks at pictures, if there is one."""
+        return next(iter(self.projector_paths), None)
+
+    def projector_header(self) -> GgufHeader | None:
+        """What the projector's file says of itself; None without one. Raises ModelError as ``facts`` does."""
+        return None if self.projector_path is None else self._facts.header(self.projector_path)
+
+    @property
     def parent_model(self) -> str:
         """The model that this one's weights were taken from, if any."""
         weights = self.manifest.of_type(MediaType.MODEL)
@@ -149,10 +161,10 @@ class StoredModel:
 
     def _hears(self) -> bool:
         try:
-            metadata = self._facts.header(self.projector_paths[0]).metadata
+            header = self.projector_header()
         except ModelError:
             return False
-        return bool(metadata.get("clip.has_audio_encoder"))
+        return header is not None and bool(header.metadata.get("clip.has_audio_encoder"))
 
     def _texts(self, *media_types: str) -> list[str]:
         return [self._decoded(layer, _text) for layer in self.manifest.of_type(*media_types)]

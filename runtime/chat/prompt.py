@@ -6,6 +6,7 @@ vocabulary and no request; what the roles are and in which order is left to the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +44,17 @@ def chat_data(
     eos_token: str = "",
     think: bool | str | None = None,
     text_arguments: bool = False,
+    typed_content: bool = False,
 ) -> dict[str, Any]:
     """The variables of a chat template.
 
     ``messages`` have ``role`` and ``content``, and where they apply ``tool_calls``, ``tool_call_id`` and
     ``tool_name``; other keys (``thinking``, ``images``) are not handed on. ``think`` becomes ``enable_thinking``,
     and ``reasoning_effort`` where it is a level. The arguments of a tool call are an object, or JSON text with
-    ``text_arguments``.
+    ``text_arguments``; the content of a message is a text, or with ``typed_content`` a list of one typed part.
     """
     data: dict[str, Any] = {
-        "messages": [_template_message(message, text_arguments) for message in messages],
+        "messages": [_template_message(message, text_arguments, typed_content) for message in messages],
         "tools": list(tools) if tools else None,
         "documents": None,
         "add_generation_prompt": True,
@@ -80,12 +82,13 @@ async def render_chat(
     """The prompt for a chat, with the guard's marks in it; parameters are as for ``chat_data``.
 
     A last message from the assistant is the beginning of the answer: it ends the prompt as it is. Templates
-    differ in whether a tool call's arguments are an object or JSON text; the second is tried where the first
-    fails. Raises TemplateError, and InvalidRequest for two assistant messages at the end.
+    differ in whether a tool call's arguments are an object or JSON text, and a message's content a text or a list of
+    parts; the second is tried where the first fails, or says nothing of the question. Raises TemplateError, and
+    InvalidRequest for two assistant messages at the end.
     """
     turns, begun = _split_prefill(guard.messages(messages))
 
-    def data(text_arguments: bool) -> dict[str, Any]:
+    def data(text_arguments: bool, typed_content: bool = False) -> dict[str, Any]:
         return chat_data(
             turns,
             tools=guard.tree(tools),
@@ -93,6 +96,7 @@ async def render_chat(
             eos_token=eos_token,
             think=think,
             text_arguments=text_arguments,
+            typed_content=typed_content,
         )
 
     try:
@@ -101,7 +105,18 @@ async def render_chat(
         if not any(message.get("tool_calls") for message in turns):
             raise
         prompt = await renderer.render(source, data(True))
+    question = _question(turns)
+    if question not in prompt:
+        with contextlib.suppress(TemplateError):
+            typed = await renderer.render(source, data(False, typed_content=True))
+            prompt = typed if question in typed else prompt
     return prompt + begun
+
+
+def _question(turns: Sequence[Message]) -> str:
+    """What a user said last."""
+    asked = [message.get("content") or "" for message in turns if message.get("role") == "user"]
+    return asked[-1].strip() if asked else ""
 
 
 def _split_prefill(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
@@ -113,8 +128,10 @@ def _split_prefill(messages: Sequence[Message]) -> tuple[Sequence[Message], str]
     return messages[:-1], messages[-1].get("content") or ""
 
 
-def _template_message(message: Message, text_arguments: bool) -> dict[str, Any]:
-    shaped: dict[str, Any] = {"role": message.get("role", ""), "content": message.get("content") or ""}
+def _template_message(message: Message, text_arguments: bool, typed_content: bool) -> dict[str, Any]:
+    content = message.get("content") or ""
+    parts = [{"type": "text", "text": content}]
+    shaped: dict[str, Any] = {"role": message.get("role", ""), "content": parts if typed_content else content}
     if calls := message.get("tool_calls"):
         shaped["tool_calls"] = [_template_call(call, text_arguments) for call in calls]
     if call_id := message.get("tool_call_id"):

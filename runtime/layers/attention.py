@@ -8,6 +8,7 @@ from gristmill.kernels.specs import AttentionSpec, Norm
 
 from ..config import DecoderConfig
 from ..kept import Kept, KvShape
+from ..vision.rows import seeing_all
 from ..weights import Weights
 from .decoder import Step
 from .linear import Linear, apply_all
@@ -77,4 +78,14 @@ class Attention:
         rotation, norms = step.rotation(self.rope), self.qk_norm
         q = self.ops.rope_store(q, k, v, rotation, keys, values, step.layout, norms.fused, norms.last)
         heads = self.ops.attention(q, keys, values, step.layout, self.spec)
+        heads = self._look_ahead(heads, q, step)
         return self.output(heads.reshape(n, c.n_heads * c.value_dim), residual=residual)
+
+    def _look_ahead(self, heads: torch.Tensor, q: torch.Tensor, step: Step) -> torch.Tensor:
+        """``heads`` with those of pictures that see both sides computed anew."""
+        pictures = step.pictures
+        if pictures is None or pictures.layout is None:
+            return heads
+        keys, values = step.cache.keys[self.layer], step.cache.values[self.layer]
+        ahead = self.ops.attention(q[pictures.at], keys, values, pictures.layout, seeing_all(self.spec))
+        return heads.index_copy(0, pictures.at, ahead)

@@ -31,10 +31,10 @@ class Block(Protocol):
 
 
 class Step:
-    """What the blocks of one forward pass share: the tokens' layout, the cache, rotations by rope."""
+    """What the blocks of one forward pass share: the tokens' layout, the cache, rotations by rope, pictures."""
 
     def __init__(self, batch: Batch, cache: KVCache):
-        self.layout = batch.layout
+        self.layout, self.pictures = batch.layout, batch.pictures
         self.cache = cache
         self._rotations: dict[int, Rotation] = {}
 
@@ -109,6 +109,8 @@ class Decoder:
             self.embedding_additions.add_embedding(x, batch.token_ids)
         if self.embedding_scale != 1.0:
             x = self.ops.scale(x, self.embedding_scale)
+        if batch.pictures is not None:  # never in a captured step
+            x = batch.pictures.put(x)
         if self.positions is not None:
             x = self.ops.add(x, self.ops.embedding(batch.layout.positions, self.positions))
         if self.embedding_norm is not None:

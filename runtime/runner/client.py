@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import InvalidRequest, ModelError, RunnerError, RunnerStopped, named
+from ..images.wire import Picture
 from ..params import Sampling
 from ..request_id import REQUEST_ID
 from .launch import Launched, Launcher, end, launch
@@ -104,17 +105,19 @@ class Runner:
         truncate: bool = False,
         progress: bool = False,
         adapters: Sequence[str] = (),
+        pictures: Sequence[Picture] = (),
     ) -> AsyncGenerator[Piece | Reading | Finished, None]:
         """Pieces and one last ``Finished``; with ``progress``, ``Reading`` before. Closing it early aborts the request.
 
-        ``adapters`` are files of LoRA adapters that count for it.
+        ``adapters`` are files of LoRA adapters that count for it, ``pictures`` what stands where it says ``[img-N]``.
 
         Raises InvalidRequest when the prompt cannot be used (PromptTooLong where it is too long), RunnerStopped when
         the process dies, and GristmillError when the model fails on this request.
         """
         message = partial(Submit, prompt=prompt, sampling=sampling, context=context or [], truncate=truncate)
+        message = partial(message, progress=progress, adapters=tuple(adapters), pictures=list(pictures))
         name = REQUEST_ID.get()
-        return self._ask(lambda i: message(id=i, progress=progress, adapters=tuple(adapters), name=name))
+        return self._ask(lambda i: message(id=i, name=name))
 
     async def count(self, text: str) -> int:
         """How many tokens ``text`` has as a prompt; more than the context where it is far too long to count.

@@ -12,6 +12,7 @@ import struct
 import msgspec
 
 from ..events import EngineStats, Failed, Finished, Piece, Reading
+from ..images.wire import Picture, Preparation
 from ..params import Sampling
 
 __all__ = [
@@ -53,7 +54,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
 
     The KV cache holds ``n_contexts`` times ``num_ctx`` tokens, and ``num_ctx`` is lowered to the training context.
     ``num_thread`` 0 means the physical cores of this process. ``draft`` is the file of a smaller model that guesses
-    tokens, empty for none.
+    tokens, ``projector`` that of what looks at pictures; empty for none.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     kv_type: str = "f16"
     backend: str = "auto"
     draft: str = ""
+    projector: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
@@ -73,7 +75,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     A text prompt may hold ``gristmill.runtime.chat.guard`` marks, which keep a user's text from becoming
     control tokens. ``context`` are the token ids of an earlier answer, placed before the prompt. ``truncate``: a
     prompt that does not fit loses its middle, else it fails with ``PromptTooLong``. ``progress``: how far the prompt
-    is read is reported by ``Reading``. ``adapters``: files of LoRA adapters for it. ``name`` is what logs call it.
+    is read is reported by ``Reading``. ``adapters``: files of LoRA adapters for it. ``pictures`` stand where a text
+    prompt says ``[img-N]``, made as ``Ready.preparation`` says. ``name`` is what logs call it.
     """
 
     id: int
@@ -83,6 +86,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     truncate: bool = False
     progress: bool = False
     adapters: tuple[str, ...] = ()
+    pictures: list[Picture] = []
     name: str = ""
 
 
@@ -178,7 +182,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """The model is loaded. ``n_ctx`` is the context of one sequence; bytes are resident memory of the process."""
+    """The model is loaded. ``n_ctx`` is the context of one sequence; bytes are resident memory of the process.
+
+    ``preparation`` is how it wants pictures, None where it cannot look at any; ``no_pictures`` says why.
+    """
 
     n_ctx: int
     n_vocab: int
@@ -188,6 +195,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     kv_bytes: int
     load_ns: int
     backend: str
+    preparation: Preparation | None = None
+    no_pictures: str = ""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load_failed"):

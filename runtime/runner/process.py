@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import GristmillError, InvalidRequest, ModelError
+from ..errors import GristmillError, InvalidRequest, ModelError, UnsupportedModel
 from .messages import (
     HEADER_BYTES,
     Abort,
@@ -53,6 +53,7 @@ from .messages import (
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..model import Model
     from .no_engine import NoEngine
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class RunnerProcess:
             open_model, backend=load.backend, n_ctx=load.num_ctx, kv_type=load.kv_type, n_threads=n_threads
         )
         model = open_one(load.path, on_progress=self._progress_sender())
+        no_pictures = _open_projector(model, load.projector)
         draft = open_one(load.draft) if load.draft else None
         if model.ops.own_threads:
             # Little is left to torch, and two teams on the same cores slow each other down.
@@ -155,6 +157,8 @@ class RunnerProcess:
                 kv_bytes=self.engine.kv_bytes,
                 load_ns=time.monotonic_ns() - started,
                 backend=model.ops.name,
+                preparation=model.vision.preparation if model.vision else None,
+                no_pictures=no_pictures,
             )
         )
 
@@ -198,6 +202,7 @@ class RunnerProcess:
                 truncate=message.truncate,
                 progress=message.progress,
                 adapters=message.adapters,
+                pictures=message.pictures,
             )
         else:
             self.embedding.submit(message)
@@ -240,6 +245,18 @@ class RunnerProcess:
         counts["running"] += self.embedding.n_jobs
         counts["steps"] += self.embedding.n_passes
         return Stats(memory_bytes=resident_bytes(), **counts)
+
+
+def _open_projector(model: Model, path: str) -> str:
+    """Why the model cannot look at pictures, if it cannot: its text is good all the same."""
+    if not path:
+        return "it has no projector"
+    try:
+        model.open_projector(path)
+    except (InvalidRequest, UnsupportedModel) as error:
+        log.warning("images are refused: %s", error)
+        return str(error)
+    return ""
 
 
 def _import_ahead() -> None:

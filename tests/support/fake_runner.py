@@ -9,9 +9,12 @@ from types import SimpleNamespace
 
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong, RunnerStopped
 from gristmill.runtime.events import Finished, Piece, Reading, TokenLogprob
+from gristmill.runtime.images.wire import Picture, Preparation
 from gristmill.runtime.params import Sampling, Usage
 from gristmill.runtime.runner.client import STOPPED
 from gristmill.runtime.runner.messages import Embedded, Load, Progress, Ready, Stats, Tokenized
+
+PREPARATION = Preparation(size=2, filter="bilinear")
 
 
 class FakeRunner:
@@ -29,6 +32,7 @@ class FakeRunner:
             kv_bytes=100,
             load_ns=1,
             backend="fake",
+            preparation=PREPARATION if load.projector else None,
         )
         self.memory_bytes = self.ready.memory_bytes
         self.silent_s = 1e9
@@ -36,6 +40,7 @@ class FakeRunner:
         self.hangs = False
         self.running = self.waiting = self.steps = 0
         self.figures: dict[str, int] = {}
+        self.pictures: list[list[Picture]] = []  # of each prompt
         self.prompts: list[tuple[str | list[int], Sampling, list[int]]] = []
         self.embedded: list[tuple[list[str] | list[list[int]], bool]] = []
         self.died = asyncio.Event()
@@ -50,12 +55,14 @@ class FakeRunner:
         truncate: bool = False,
         progress: bool = False,
         adapters: Sequence[str] = (),
+        pictures: Sequence[Picture] = (),
     ) -> AsyncGenerator[Piece | Reading | Finished, None]:
         if not self.alive:
             raise RunnerStopped(STOPPED)
         if not truncate and await self.count(prompt) >= self.ready.n_ctx:
             raise PromptTooLong("the input length exceeds the context length: it is too long")
         self.prompts.append((prompt, sampling, context or []))
+        self.pictures.append(list(pictures))
         done, tokens = False, 0
         try:
             if progress:

@@ -1,4 +1,4 @@
-"""A tiny random Llama with a working byte-level tokenizer and a chat template, as a GGUF file of 90 KB.
+"""A tiny random Llama (or Gemma 3) with a working byte-level tokenizer and a chat template, as a GGUF file of 90 KB.
 
 It says nothing of sense, but it goes through every part that a real model goes through, in milliseconds.
 """
@@ -36,12 +36,13 @@ def write_tiny_model(
     chat_template: str | None = CHAT_TEMPLATE,
     specials: tuple[str, ...] = SPECIALS,
     pooling: int | None = None,
+    architecture: str = "llama",
 ) -> Path:
     """Write the model to ``path`` and return it. With ``quantize``, matrices are Q8_0, else F32."""
     import gguf
 
     rng = np.random.default_rng(seed)
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("tiny")
     writer.add_context_length(context)
     writer.add_embedding_length(HIDDEN)
@@ -65,7 +66,9 @@ def write_tiny_model(
     writer.add_add_bos_token(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for name, shape in _shapes(len(tokens)).items():
+    if architecture == "gemma3":
+        writer.add_sliding_window(32)
+    for name, shape in _shapes(len(tokens), architecture).items():
         scale = 1.0 if len(shape) == 1 else 1.5 / np.sqrt(shape[-1])
         values = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * scale
         values = values.astype(np.float32)
@@ -81,7 +84,7 @@ def write_tiny_model(
     return path
 
 
-def _shapes(n_vocab: int) -> dict[str, tuple[int, ...]]:
+def _shapes(n_vocab: int, architecture: str) -> dict[str, tuple[int, ...]]:
     kv = N_KV_HEADS * HIDDEN // N_HEADS
     shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (n_vocab, HIDDEN), "output_norm.weight": (HIDDEN,)}
     for layer in range(N_LAYERS):
@@ -99,4 +102,9 @@ def _shapes(n_vocab: int) -> dict[str, tuple[int, ...]]:
                 "ffn_down.weight": (HIDDEN, FFN),
             }.items()
         }
+    if architecture == "gemma3":
+        head = HIDDEN // N_HEADS
+        norms = {"attn_q_norm": head, "attn_k_norm": head, "post_attention_norm": HIDDEN, "post_ffw_norm": HIDDEN}
+        for layer in range(N_LAYERS):
+            shapes |= {f"blk.{layer}.{name}.weight": (dim,) for name, dim in norms.items()}
     return shapes

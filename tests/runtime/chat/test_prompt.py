@@ -107,3 +107,22 @@ async def test_arguments_are_an_object_or_text_as_the_template_needs(expression,
 async def test_a_template_that_fails_either_way_tells_its_reason():
     with pytest.raises(TemplateError, match="no tools here"):
         await prompt("{{ raise_exception('no tools here') }}", [{"role": "assistant", "tool_calls": [CALL]}, USER])
+
+
+TYPED = (
+    "{% for m in messages %}{{ m['role'] + ': ' }}{% for part in m['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>' }}{% endfor %}"
+)
+
+
+async def test_a_template_that_wants_typed_parts_gets_them():
+    """With a text it would print nothing of the question; models that see often have such templates."""
+    assert await prompt(TYPED, [USER]) == "user: Hi<|im_end|>"
+    messages = [USER, {"role": "assistant", "content": "Ho"}, {"role": "user", "content": " again "}]
+    assert await prompt(TYPED, messages) == "user: Hi<|im_end|>assistant: Ho<|im_end|>user:  again <|im_end|>"
+
+
+async def test_a_template_that_never_prints_the_question_stays_as_it_is():
+    assert await prompt("{{ messages | length }}", [USER]) == "1"
+    assert await prompt("{{ messages[0]['content'] | upper }}", [USER]) == "HI"
+    assert await prompt("{{ messages[0]['content'].upper() }}", [USER]) == "HI"  # a list has no upper

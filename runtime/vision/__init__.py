@@ -1,0 +1,1 @@
+"""Pictures in prompts: projector files, vision towers, and rows that stand in place of token embeddings."""
