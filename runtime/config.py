@@ -201,11 +201,10 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm:
     if meta.get("attention.key_length") is None and hidden % n_heads:
         raise meta.refuse("attention.head_count", f"{n_heads} does not divide the width {hidden}")
     key_dim = meta.count("attention.key_length", hidden // n_heads)
-    n_layers = meta.count("block_count", high=4096)
-    n_guessing = meta.count(_GUESSING, 0, low=0, high=n_layers - 1)
+    n_layers, n_guessing = _read_layers(meta)
     return DecoderConfig(
         architecture=meta.architecture,
-        n_layers=n_layers - n_guessing,
+        n_layers=n_layers,
         n_guessing=n_guessing,
         hidden_size=hidden,
         n_heads=n_heads,
@@ -224,9 +223,11 @@ def read_decoder_config(meta: Metadata, *, interleaved_rope: bool = False, norm:
 
 def read_recurrent_config(meta: Metadata) -> DecoderConfig:
     """Of a model that has neither attention nor feed-forward layers: their sizes are 0, whatever the file says."""
+    n_layers, n_guessing = _read_layers(meta)
     return DecoderConfig(
         architecture=meta.architecture,
-        n_layers=meta.count("block_count", high=4096),
+        n_layers=n_layers,
+        n_guessing=n_guessing,
         hidden_size=meta.count("embedding_length"),
         n_heads=0,
         n_kv_heads=0,
@@ -237,6 +238,13 @@ def read_recurrent_config(meta: Metadata) -> DecoderConfig:
         norm_eps=meta.number(_EPSILONS["rms"], high=1.0),
         rope=RopeConfig(dim=0, base=1.0, interleaved=False),
     )
+
+
+def _read_layers(meta: Metadata) -> tuple[int, int]:
+    """Layers, and those after them that guess tokens further ahead."""
+    n_layers = meta.count("block_count", high=4096)
+    n_guessing = meta.count(_GUESSING, 0, low=0, high=n_layers - 1)
+    return n_layers - n_guessing, n_guessing
 
 
 def read_encoder_config(meta: Metadata, *, interleaved_rope: bool = False) -> DecoderConfig:

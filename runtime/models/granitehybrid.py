@@ -25,13 +25,13 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
             return Attention(weights, config, layer, rope=rope, spec=spec)
         return Mamba2(weights, config, layer, ssm)
 
-    def block(layer: int) -> PreNormBlock:
-        mlp: GatedMlp | MoeMlp
+    def mlp(layer: int) -> GatedMlp | MoeMlp:
         if config.moe:
-            mlp = MoeMlp(weights, config, layer, gating="softmax", normalize=True)
-        else:
-            mlp = GatedMlp(weights, config, layer, "silu")
-        return PreNormBlock(weights, config, layer, mixer(layer), mlp, residual_scale=residual)
+            return MoeMlp(weights, config, layer, gating="softmax", normalize=True)
+        return GatedMlp(weights, config, layer, "silu")
+
+    def block(layer: int) -> PreNormBlock:
+        return PreNormBlock(weights, config, layer, mixer(layer), mlp(layer), residual_scale=residual)
 
     return Decoder(
         weights,
