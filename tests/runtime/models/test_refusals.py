@@ -14,7 +14,7 @@ N_TRIED = 5  # tensors of each file, at random but the same ones in every run
 # A file without these is another model, not a broken one: heads that are the embedding, factors, choices, gates.
 OPTIONAL = re.compile(
     r"^(output|rope_freqs|rope_factors_(long|short)|position_embd|cls\.output)\.weight"
-    r"|\.(ffn_gate_inp_shexp|attn_[qk]_norm)\.weight$|\.(bias|scale|input_scale|scales)$"
+    r"|\.(ffn_gate_inp_shexp|attn_[qk]_norm|ssm_norm)\.weight$|\.(bias|scale|input_scale|scales)$"
 )
 # What stands in the place of a missing tensor: another form of the same, or what is left of a part that is not whole.
 RELATED = {
@@ -49,11 +49,17 @@ def tried(checkpoint):
     return random.Random(architecture).sample(names, N_TRIED)
 
 
+def skip_without_attention(checkpoint):
+    if architecture_of(checkpoint) in ("mamba", "mamba2"):
+        pytest.skip("has no attention")
+
+
 def test_a_whole_file_is_not_refused(checkpoint):
     build(checkpoint)
 
 
 def test_layers_that_guess_a_token_ahead_are_left_out(checkpoint):
+    skip_without_attention(checkpoint)
     key = f"{architecture_of(checkpoint)}.nextn_predict_layers"
     network = build(Altered(checkpoint, metadata={key: 1}))
     assert len(network.blocks) == len(build(checkpoint).blocks) - 1
@@ -84,8 +90,7 @@ def test_a_tensor_of_another_architecture_is_named(checkpoint):
 
 
 def test_an_unknown_rope_scaling_is_named(checkpoint):
-    if architecture_of(checkpoint) in WITHOUT_POSITIONS:
-        pytest.skip("has no positions")
+    skip_without_attention(checkpoint)
     key = f"{architecture_of(checkpoint)}.rope.scaling.type"
     with pytest.raises(UnsupportedModel, match=re.escape(f'{key}: "spiral" is not supported; supported: none, linear')):
         build(Altered(checkpoint, metadata={key: "spiral"}))
