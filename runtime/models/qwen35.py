@@ -28,7 +28,7 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     if meta.architecture == "qwen35":
         meta.unsupported("expert_count")
     config = read_decoder_config(meta)
-    recurrent = read_recurrent_layers(meta, config.n_layers)
+    recurrent = read_recurrent_layers(meta, config.n_layers + config.n_guessing)
     if meta.architecture == "qwen35moe" and config.moe is None:
         raise meta.refuse("expert_count", "expected experts, got 0")
     _check_sections(meta, config.rope.dim // 2)

@@ -25,7 +25,7 @@ ARCHITECTURES = ("qwen3next",)
 
 def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     config = read_decoder_config(meta)
-    recurrent = read_recurrent_layers(meta, config.n_layers)
+    recurrent = read_recurrent_layers(meta, config.n_layers + config.n_guessing)
     if config.moe is None:
         raise meta.refuse("expert_count", "expected experts, got 0")
     sizes = read_delta_config(meta)

@@ -192,8 +192,9 @@ def test_layers_that_guess_tokens_ahead_are_not_used(family):
         "blk.2.nextn.eh_proj.weight": rand(HIDDEN, 2 * HIDDEN),
         "blk.2.attn_norm.weight": rand(HIDDEN),
     }
-    found = logits(family, metadata | {"block_count": 3, "nextn_predict_layers": 1}, longer)
-    assert torch.equal(found, expected)
+    one_more = {"block_count": 3, "nextn_predict_layers": 1}
+    for listed in ({}, {"attention.recurrent_layers": [1, 0, 0]}):
+        assert torch.equal(logits(family, metadata | one_more | listed, longer), expected)
 
 
 def test_the_size_of_dense_layers_may_be_left_out_where_all_have_experts():
