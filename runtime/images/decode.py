@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_TILED_SIDE = 4096
 _ORIENTATION = 0x0112  # the tag's number in EXIF
-_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # one channel of 16 bits
+_DEEP = "I;16"  # one channel of 16 bits
 _WHITE = (255, 255, 255, 255)
 
 
@@ -96,18 +96,13 @@ def _turned(image: Image) -> Image:
 def _rgb(image: Image) -> Image:
     import PIL.Image
 
-    if image.mode in _DEEP:
-        image = image.point(lambda x: x * (1 / 256), "L") if image.mode == "I;16" else _eight_bits(image)
+    if image.mode == _DEEP:  # the high byte
+        image = image.point(lambda x: x * (1 / 256), "L")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         over = image.convert("RGBA")
         white = PIL.Image.new("RGBA", over.size, _WHITE)
         return PIL.Image.alpha_composite(white, over).convert("RGB")
     return image.convert("RGB")
-
-
-def _eight_bits(image: Image) -> Image:
-    """The high byte of 16 bits."""
-    return image.convert("I").point(lambda x: x * (1 / 256) + 0).convert("L")
 
 
 # -- to squares ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.golden import unpacked
+from support.vision import write_tiny_projector
 
 from gristmill.api.memory import (
     KV_BYTES,
@@ -14,12 +15,14 @@ from gristmill.api.memory import (
     cache_elements,
     demand,
     draft_bytes,
+    projector_bytes,
     state_elements,
     states_bytes,
 )
 from gristmill.api.store.facts import FactsCache
 from gristmill.kernels.kv import KV_TYPES
 from gristmill.runtime import open_model
+from gristmill.runtime.checkpoint import read_gguf_header
 from gristmill.runtime.checkpoint.gguf import GgufCheckpoint
 from gristmill.runtime.kv_cache import bytes_per_token
 
@@ -148,3 +151,14 @@ def test_states_count_for_each_place_and_snapshots_are_bounded():
     assert states_bytes(1000, 16) == 4000 * (16 + 256)
     assert states_bytes(1 << 24, 2) == (2 + 8) * (64 << 20)
     assert states_bytes(1 << 28, 1) == (1 + 4) * (1 << 30)
+
+
+def test_a_projector_is_predicted_with_what_it_computes_with(tmp_path):
+    header = read_gguf_header(write_tiny_projector(tmp_path / "mmproj.gguf", "gemma3", 64))
+    weights = sum(info.n_bytes for info in header.tensors.values())
+    work = 4 * 64 * (8 * 32 + 2 * 48)  # float32, 64 patches
+    assert projector_bytes(header) == math.ceil(weights * WEIGHT_FACTOR) + work
+    broken = read_gguf_header(
+        write_tiny_projector(tmp_path / "none.gguf", "gemma3", 64, vision__patch_size=None, vision__image_size=0)
+    )
+    assert projector_bytes(broken) == math.ceil(weights * WEIGHT_FACTOR)

@@ -1,15 +1,20 @@
 """Towers, projectors and whole models against transformers' own, on tiny random weights."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from support.vision import metadata, noise, write_projector
 
 from gristmill.kernels.ops import open_ops
 from gristmill.runtime import open_model
-from gristmill.runtime.images.wire import Picture
+from gristmill.runtime.images.decode import prepare
+from gristmill.runtime.images.wire import Picture, Preparation
 from gristmill.runtime.step import Span
+from gristmill.runtime.vision.marks import SQUARE
+from gristmill.runtime.vision.projectors.idefics3 import Idefics3Projector
 from gristmill.runtime.vision.rows import Features
 from gristmill.runtime.vision.sight import open_vision
 
@@ -241,3 +246,27 @@ def test_a_prompt_with_a_picture_has_the_logits_that_transformers_computes(made,
     error = float((logits - expected).square().mean() / expected.square().mean())
     assert error < 1e-6
     assert math.isfinite(error)
+
+
+# -- what goes in --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 40), (40, 100), (64, 64), (31, 30), (7, 200), (500, 20)])
+def test_pictures_are_cut_and_resized_as_transformers_does(width, height):
+    """Idefics3, the one that cuts; with its text for the pieces."""
+    from PIL import Image
+
+    pil = pytest.importorskip("transformers.models.idefics3.image_processing_pil_idefics3")
+    processor = pil.Idefics3ImageProcessorPil(
+        size={"longest_edge": 96}, max_image_size={"longest_edge": 32}, do_normalize=False, do_rescale=False
+    )
+    image = Image.fromarray(noise(width, height))
+    theirs = processor(images=[[image]], return_row_col_info=True, return_tensors="np")
+    squares, n_rows, n_cols = prepare(image, Preparation(size=32, filter="lanczos", fit="tiles", longest_edge=96))
+    assert (n_rows, n_cols) == (theirs["rows"][0][0], theirs["cols"][0][0])
+    expected = np.asarray(theirs["pixel_values"])[0].transpose(0, 2, 3, 1)
+    assert (np.stack([np.asarray(square) for square in squares]) == expected).all()
+    names = {"fake_image_token": "<fake_token_around_image>", "global_image_tag": "<global-img>"}
+    named = SimpleNamespace(image_seq_len=1, image_token=SQUARE, **names)
+    text = transformers.Idefics3Processor.replace_image_token(named, theirs, 0)
+    assert Idefics3Projector.text(Picture(size=32, pixels=b"", n_rows=n_rows, n_cols=n_cols)) == text
