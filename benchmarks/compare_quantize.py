@@ -5,7 +5,8 @@
 
 Both make the same types of one F16 file, each in a process of its own, in turn who begins. Without --model it is a
 random Llama of 132 M weights whose rows are whole blocks of every format, with a random importance matrix; with it,
-that file's weights as F16. The importance matrix goes to the types that need one (IQ1, IQ2, IQ3_XXS) only. Files lie in a temporary folder (TMPDIR says where). Printed are the medians of the seconds of the whole process, start and
+that file's weights as F16. The importance matrix goes to the types that need one (IQ1, IQ2, IQ3_XXS) only. Files lie
+in a temporary folder (TMPDIR says where). Printed are the medians of the seconds of the whole process, start and
 writing included, and of the work as each program measures it itself; the ratios of speeds (above 1: Gristmill is
 faster); and the largest peak of memory, mapped pages of the source included. Gristmill syncs its file to the disk,
 the peer leaves that to the system.

@@ -156,7 +156,8 @@ def test_a_dry_run_says_that_an_importance_matrix_will_be_needed(gristmill, mode
     assert "will need an importance matrix for 1 tensor (blk.0.attn_q.weight); give --imatrix FILE" in err
     status, out, err = gristmill("quantize", "wide.gguf", "x.gguf", "IQ2_XXS")
     assert (status, out) == (1, "")
-    assert err.endswith("IQ2_XXS needs an importance matrix, give one with --imatrix FILE (gristmill imatrix makes one)\n")
+    assert "IQ2_XXS needs an importance matrix, give one with --imatrix FILE" in err
+    assert err.endswith("(gristmill imatrix makes one)\n")
     assert sorted(os.listdir()) == ["tiny.gguf", "wide.gguf"]
 
 

@@ -30,7 +30,6 @@ LEFT_OUT = {
     "mimo2": r"\.(ffn_(gate|up|down)|attn_sinks)\.weight$",  # beside experts there may be a dense layer, unread
     "falcon-h1": r"\.ssm_norm\.weight$",  # some of its models have none
 }
-WITHOUT_POSITIONS = ("mamba", "mamba2")
 
 
 @pytest.fixture(params=built_architectures())

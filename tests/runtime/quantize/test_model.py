@@ -206,7 +206,7 @@ def test_what_needs_an_importance_matrix_is_refused_without_one(tmp_path, file_t
     path, file = written(tmp_path / "m.gguf", tensors_of_a_layer()), io.BytesIO()
     with open_checkpoint(path) as source:
         plan = plan_quantization(source, find_file_type(file_type))
-        reason = r'tensor "blk.0.attn_q.weight" and 2 more: \w+ needs an importance matrix, give one with --imatrix FILE'
+        reason = r'tensor "blk.0.attn_q.weight" and 2 more: \w+ needs an importance matrix, give one with --imatrix'
         with pytest.raises(InvalidRequest, match=reason):
             quantize_file(source, file, plan)
     assert not file.getvalue()
@@ -217,7 +217,7 @@ def test_an_importance_matrix_without_a_tensor_that_needs_it_is_refused(tmp_path
     entries = {name: Importance(random(1, 256).square(), torch.ones(1)) for name in list(tensors)[:2]}
     with open_checkpoint(written(tmp_path / "m.gguf", tensors)) as source:
         plan = plan_quantization(source, find_file_type("IQ2_XXS"), imatrix=ImportanceMatrix(entries))
-        with pytest.raises(InvalidRequest, match='tensor "blk.0.ffn_up.weight": IQ2_XXS needs .* does not have'):
+        with pytest.raises(InvalidRequest, match=r'tensor "blk.0.ffn_up.weight": IQ2_XXS needs .* does not have'):
             quantize_file(source, io.BytesIO(), plan, imatrix=ImportanceMatrix(entries))
 
 
