@@ -1,6 +1,7 @@
-"""A tiny random Llama (or Gemma 3) with a working byte-level tokenizer and a chat template, as a GGUF file of 90 KB.
+"""A tiny random Llama (or Gemma 3, Falcon H1) with a byte-level tokenizer and a chat template, as a GGUF file of 90 KB.
 
-It says nothing of sense, but it goes through every part that a real model goes through, in milliseconds.
+It says nothing of sense, but it goes through every part that a real model goes through, in milliseconds. Falcon H1 has
+Mamba 2 beside the attention of every layer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 N_LAYERS, HIDDEN, FFN, N_HEADS, N_KV_HEADS = 2, 64, 96, 4, 2
+SSM = {"conv_kernel": 4, "inner_size": 64, "state_size": 8, "time_step_rank": 4, "group_count": 2}
 MERGED = ("th", "in")
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
@@ -68,11 +70,11 @@ def write_tiny_model(
         writer.add_chat_template(chat_template)
     if architecture == "gemma3":
         writer.add_sliding_window(32)
+    for key, value in SSM.items() if architecture == "falcon-h1" else ():
+        writer.add_uint32(f"falcon-h1.ssm.{key}", value)
     for name, shape in _shapes(len(tokens), architecture).items():
-        scale = 1.0 if len(shape) == 1 else 1.5 / np.sqrt(shape[-1])
-        values = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * scale
-        values = values.astype(np.float32)
-        if quantize and len(shape) == 2:
+        values = _values(name, shape, rng).astype(np.float32)
+        if quantize and len(shape) == 2 and shape[-1] % 32 == 0 and "norm" not in name:
             q8_0 = gguf.GGMLQuantizationType.Q8_0
             writer.add_tensor(name, gguf.quants.quantize(values, q8_0), raw_dtype=q8_0)
         else:
@@ -82,6 +84,29 @@ def write_tiny_model(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    if name.endswith("ssm_a"):  # decays, which are negative
+        return -np.exp(rng.standard_normal(shape))
+    if name.endswith("bias"):
+        return rng.standard_normal(shape)
+    return np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * 1.5 / np.sqrt(shape[-1])
+
+
+def _ssm_shapes() -> dict[str, tuple[int, ...]]:
+    inner, n_heads, n_groups = SSM["inner_size"], SSM["time_step_rank"], SSM["group_count"]
+    channels = inner + 2 * n_groups * SSM["state_size"]
+    return {
+        "ssm_in.weight": (inner + channels + n_heads, HIDDEN),
+        "ssm_conv1d.weight": (channels, SSM["conv_kernel"]),
+        "ssm_conv1d.bias": (channels,),
+        "ssm_dt.bias": (n_heads,),
+        "ssm_a": (n_heads, 1),
+        "ssm_d": (n_heads, 1),
+        "ssm_norm.weight": (n_groups, inner // n_groups),
+        "ssm_out.weight": (HIDDEN, inner),
+    }
 
 
 def _shapes(n_vocab: int, architecture: str) -> dict[str, tuple[int, ...]]:
@@ -102,6 +127,9 @@ def _shapes(n_vocab: int, architecture: str) -> dict[str, tuple[int, ...]]:
                 "ffn_down.weight": (HIDDEN, FFN),
             }.items()
         }
+    if architecture == "falcon-h1":
+        for layer in range(N_LAYERS):
+            shapes |= {f"blk.{layer}.{name}": shape for name, shape in _ssm_shapes().items()}
     if architecture == "gemma3":
         head = HIDDEN // N_HEADS
         norms = {"attn_q_norm": head, "attn_k_norm": head, "post_attention_norm": HIDDEN, "post_ffw_norm": HIDDEN}
