@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 from gristmill import __version__
 from gristmill.runtime.events import Finished, Piece, Reading
 
+from .quick_histogram import QuickHistogram
+
 MAX_MODELS = 200
 MANY = "(others)"
 REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -52,7 +54,9 @@ class Metrics:
         self.first_token_seconds = self._histogram(
             "first_token_seconds", "From a request to its first token, with waiting and loading", "model", REQUEST_S
         )
-        self.token_seconds = self._histogram("token_seconds", "From a token to the next", "model", TOKEN_S)
+        self.token_seconds = QuickHistogram(
+            "gristmill_token_seconds", "From a token to the next", "model", TOKEN_S, self.registry
+        )
         self.load_seconds = self._histogram("load_seconds", "Loading a model", "model", LOAD_S)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -92,7 +96,7 @@ class ModelCounters:
         self.cached_tokens = metrics.cached_tokens.labels(label)
         self.output_tokens = metrics.output_tokens.labels(label)
         self.first_token_seconds = metrics.first_token_seconds.labels(label)
-        self.token_seconds = metrics.token_seconds.labels(label)
+        self.token_seconds = metrics.token_seconds.of(label)
 
 
 class TokenWatch:
@@ -116,8 +120,7 @@ class TokenWatch:
         """Tokens that come together share the time since the ones before."""
         self._counters.output_tokens.inc(n)
         if self._n_seen:
-            for _ in range(n):
-                self._counters.token_seconds.observe((now_ns - self._last_ns) / n / 1e9)
+            self._counters.token_seconds.observe((now_ns - self._last_ns) / n / 1e9, n)
         else:
             self._counters.first_token_seconds.observe((now_ns - self._started_ns) / 1e9)
         self._n_seen, self._last_ns = self._n_seen + n, now_ns

@@ -27,8 +27,7 @@ Stage = AsyncGenerator["Delta", None]
 _PLAIN_CALL = CallFormat(open="", close="")
 
 
-@dataclass(frozen=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """What there is to say next. ``last`` comes once, at the end; ``reading`` only where it was asked for."""
 
     content: str = ""

@@ -14,6 +14,7 @@ from ..images.wire import Picture
 from ..params import Sampling
 from ..request_id import REQUEST_ID
 from .launch import Launched, Launcher, end, launch
+from .mailbox import Mailbox
 from .messages import (
     Abort,
     Count,
@@ -58,7 +59,7 @@ class Runner:
         self.ready: Ready
         self.memory_bytes: int  # resident, as it said last
         self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
+        self._answers: dict[int, Mailbox[Answer | None]] = {}
         self._pings: list[asyncio.Future[Stats]] = []
         self._loading = asyncio.Queue[Progress | Ready | LoadFailed | None]()
         self._link.listen(self._dispatch, self._end)
@@ -163,14 +164,14 @@ class Runner:
 
     async def _ask(self, message: Callable[[int], ToRunner]) -> AsyncGenerator[Any, None]:
         """The answers to ``message``, made for a new id; the last is no ``Piece``. Raises what ``submit`` does."""
-        request_id, answers = next(self._ids), asyncio.Queue[Answer | None]()
+        request_id, answers = next(self._ids), Mailbox[Answer | None]()
         self._answers[request_id] = answers
         done = False
         try:
             self._send(message(request_id))
             while not done:
                 answer = await answers.get()
-                done = not isinstance(answer, Piece | Reading)
+                done = not isinstance(answer, (Piece, Reading))
                 yield _checked(answer)
         finally:
             del self._answers[request_id]
@@ -235,7 +236,7 @@ class Runner:
         self.died.set()
         self._loading.put_nowait(None)
         for answers in self._answers.values():
-            answers.put_nowait(None)
+            answers.put(None)
         for ping in self._pings:
             if not ping.done():
                 ping.set_exception(RunnerStopped(STOPPED))
@@ -246,10 +247,10 @@ class Runner:
             self.memory_bytes = message.memory_bytes
             if not ping.done():
                 ping.set_result(message)
-        elif isinstance(message, Progress | Ready | LoadFailed):
+        elif isinstance(message, (Progress, Ready, LoadFailed)):
             self._loading.put_nowait(message)
-        elif message.id in self._answers:  # else nobody waits for it any more
-            self._answers[message.id].put_nowait(message)
+        elif (answers := self._answers.get(message.id)) is not None:  # else nobody waits for it any more
+            answers.put(message)
 
     async def _kill(self) -> None:
         self.died.set()

@@ -27,7 +27,7 @@ class Link(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._decoder = msgspec.msgpack.Decoder(FromRunner)
+        self._decoder = msgspec.msgpack.Decoder(list[FromRunner])
         self._waiting = bytearray()  # the beginning of a message
         self._on_message: OnMessage = lambda message: None
         self._on_end: Callable[[], None] = lambda: None
@@ -74,13 +74,13 @@ class Link(asyncio.Protocol):
         self._on_end()
 
     def _take_whole_frames(self) -> None:
-        """A step's tokens come in one piece."""
         waiting, at = self._waiting, 0
         while len(waiting) - at >= HEADER_BYTES:
             start = at + HEADER_BYTES
             end = start + frame_length(bytes(waiting[at:start]))
             if end > len(waiting):
                 break
-            self._on_message(self._decoder.decode(bytes(waiting[start:end])))
+            for message in self._decoder.decode(bytes(waiting[start:end])):
+                self._on_message(message)
             at = end
         del waiting[:at]

@@ -1,13 +1,15 @@
 """The messages between the server and a runner process, and their framing.
 
-A frame is a 4-byte little-endian length and one msgpack-encoded Struct whose ``type`` field tells which. Frames
-hold data only, nothing executable. The server sends ``Load`` first and once; ``id`` is the server's number for a
-request. Every ``Submit`` is answered by any number of ``Piece`` and exactly one ``Finished`` or ``Failed``.
+A frame is a 4-byte little-endian length and, to the runner, one msgpack-encoded Struct whose ``type`` field tells
+which; from it a list of them, all that one step of the engine has to say. Frames hold data only, nothing executable.
+The server sends ``Load`` first and once; ``id`` is the server's number for a request. Every ``Submit`` is answered by
+any number of ``Piece`` and exactly one ``Finished`` or ``Failed``.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import msgspec
 
@@ -229,9 +231,9 @@ FromRunner = (
 )
 
 
-def encode_frame(message: ToRunner | FromRunner) -> bytes:
-    """``message`` as one frame."""
-    body = msgspec.msgpack.encode(message)
+def encode_frame(content: ToRunner | Sequence[FromRunner]) -> bytes:
+    """``content`` as one frame. Raises ValueError over the limit."""
+    body = msgspec.msgpack.encode(content)
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"message of {len(body)} bytes is over the frame limit of {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(body)) + body

@@ -73,7 +73,7 @@ class Connection:
 
     def send(self, *messages: FromRunner) -> None:
         """Raises OSError when the server has gone."""
-        data = b"".join(encode_frame(message) for message in messages)
+        data = encode_frame(messages)
         with self._sending:
             self._sock.sendall(data)
 

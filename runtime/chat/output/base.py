@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from .reader import Reader, Wait
 
 
@@ -17,8 +19,7 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """What a piece of text turned out to be; each part is often empty."""
 
     content: str = ""

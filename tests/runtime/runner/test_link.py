@@ -39,7 +39,7 @@ async def test_messages_come_whole_and_in_order_however_the_bytes_are_cut(ends, 
     link, theirs = ends
     heard = Heard()
     link.listen(heard.messages.append, heard.end)
-    data = b"".join(map(encode_frame, MESSAGES))
+    data = encode_frame(MESSAGES[:1]) + encode_frame(MESSAGES[1:]) + encode_frame([])
     for at in range(0, len(data), size):
         theirs.sendall(data[at : at + size])
         await asyncio.sleep(0)
@@ -51,14 +51,14 @@ async def test_messages_come_whole_and_in_order_however_the_bytes_are_cut(ends, 
 
 @pytest.mark.parametrize(
     "nonsense",
-    [encode_frame(Unload()), b"\x03\0\0\0abc", (MAX_FRAME_BYTES + 1).to_bytes(4, "little")],
+    [encode_frame([Unload()]), b"\x03\0\0\0abc", (MAX_FRAME_BYTES + 1).to_bytes(4, "little")],
     ids=["no message of a runner", "no msgpack", "too long"],
 )
 async def test_nonsense_is_the_end(ends, nonsense):
     link, theirs = ends
     heard = Heard()
     link.listen(heard.messages.append, heard.end)
-    theirs.sendall(encode_frame(MESSAGES[0]) + nonsense + encode_frame(MESSAGES[1]))
+    theirs.sendall(encode_frame(MESSAGES[:1]) + nonsense + encode_frame(MESSAGES[1:]))
     await asyncio.wait_for(heard.ended.wait(), 30)
     assert heard.messages == MESSAGES[:1]
     assert (heard.n_ends, link.is_closing) == (1, True)
