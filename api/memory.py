@@ -62,52 +62,45 @@ def draft_bytes(weight_bytes: int, cache_elements: int, kv_type: str, num_ctx: i
 
 def projector_bytes(header: GgufHeader) -> int:
     """What a projector needs in the same process: its weights, and what it computes with for one square."""
-    metadata = header.metadata
-
-    def count(key: str) -> int:
-        value = metadata.get(f"clip.vision.{key}")
-        return value if isinstance(value, int) and value > 0 else 0
-
-    n_patches = (count("image_size") // (count("patch_size") or 1)) ** 2
-    work = 4 * min(n_patches, 1 << 16) * (8 * count("embedding_length") + 2 * count("feed_forward_length"))
+    width, ffn = (_count(header, f"vision.{key}") for key in ("embedding_length", "feed_forward_length"))
+    n_patches = (_count(header, "vision.image_size") // (_count(header, "vision.patch_size") or 1)) ** 2
+    work = 4 * min(n_patches, 1 << 16) * (8 * width + 2 * ffn)
     return math.ceil(sum(info.n_bytes for info in header.tensors.values()) * WEIGHT_FACTOR) + work
 
 
 def cache_elements(header: GgufHeader) -> int:
     """Numbers in keys and values of one token, all layers. What a header does not say counts as nothing."""
-    metadata = header.metadata
-    architecture = metadata.get("general.architecture")
-
-    def count(key: str) -> int:
-        value = metadata.get(f"{architecture}.{key}")
-        return value if isinstance(value, int) and value > 0 else 0
-
-    n_heads, heads_kv = count("attention.head_count"), metadata.get(f"{architecture}.attention.head_count_kv")
-    head_dim = count("embedding_length") // n_heads if n_heads else 0
-    width = count("attention.key_length") or head_dim
-    if not count("attention.key_length_mla"):  # else latent attention, whose keys hold the values
-        width += count("attention.value_length") or head_dim
-    if isinstance(heads_kv, Sequence) and not isinstance(heads_kv, str | bytes):
-        return width * sum(n for n in heads_kv if isinstance(n, int) and n > 0)
-    n_kv = heads_kv if isinstance(heads_kv, int) and heads_kv > 0 else n_heads
-    return width * n_kv * (count("block_count") // (count("full_attention_interval") or 1))
+    n_heads = _count(header, "attention.head_count")
+    head_dim = _count(header, "embedding_length") // n_heads if n_heads else 0
+    width = _count(header, "attention.key_length") or head_dim
+    if not _count(header, "attention.key_length_mla"):  # else latent attention, whose keys hold the values
+        width += _count(header, "attention.value_length") or head_dim
+    by_layer = _counts(header, "attention.head_count_kv")
+    if len(by_layer) > 1:
+        return width * sum(by_layer)
+    n_layers = _count(header, "block_count") // (_count(header, "full_attention_interval") or 1)
+    return width * (sum(by_layer) or n_heads) * n_layers
 
 
 def state_elements(header: GgufHeader) -> int:
     """Numbers in the states that recurrent layers keep of a sequence. What a header does not say counts as nothing."""
-    architecture = header.metadata.get("general.architecture")
-
-    def count(key: str) -> int:
-        value = header.metadata.get(f"{architecture}.{key}")
-        numbers = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
-        return max((n for n in numbers if isinstance(n, int)), default=0)
-
     convolutions = [info.shape for name, info in header.tensors.items() if name.endswith(_CONVOLUTIONS)]
     inputs = sum(math.prod(shape[:-1]) * (shape[-1] - 1) for shape in convolutions)
     n_layers = sum(name.endswith(_RECURRENT) for name in header.tensors)
-    per_head = count("kda.head_dim")
-    per_layer = per_head**2 * count("attention.head_count") or count("ssm.inner_size") * count("ssm.state_size")
-    return inputs + n_layers * per_layer
+    per_layer = _count(header, "kda.head_dim") ** 2 * _count(header, "attention.head_count")
+    return inputs + n_layers * (per_layer or _count(header, "ssm.inner_size") * _count(header, "ssm.state_size"))
+
+
+def _counts(header: GgufHeader, key: str) -> list[int]:
+    """Of the file's architecture; of a list with a number for each layer all, what is none as 0."""
+    value = header.metadata.get(f"{header.metadata.get('general.architecture')}.{key}")
+    numbers = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+    return [n if isinstance(n, int) and n > 0 else 0 for n in numbers]
+
+
+def _count(header: GgufHeader, key: str) -> int:
+    """The highest of ``_counts``."""
+    return max(_counts(header, key), default=0)
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:

@@ -182,11 +182,13 @@ def token_weight_bytes(model: Model) -> int:
 
 
 def kv_bytes(forward: Forward, depth: int) -> int:
-    """Bytes of keys and values that a token after ``depth`` others reads; windowed layers see their window only."""
-    total = 0
-    for block, keys, values in zip(forward.model.blocks, forward.cache.keys, forward.cache.values, strict=True):
-        window = block.mixer.spec.window
+    """Bytes that a token after ``depth`` others reads of what is kept: keys and values, of windowed layers those in the
+    window, and states."""
+    total, cache = 0, forward.cache
+    for block, keys, values, states in zip(forward.model.blocks, cache.keys, cache.values, cache.states, strict=True):
+        window = getattr(getattr(block.mixer, "spec", None), "window", 0)  # only attention has one
         total += (keys[0, 0].nbytes + values[0, 0].nbytes) * (min(depth, window) if window else depth)
+        total += sum(state[0].nbytes for state in states)
     return total
 
 

@@ -15,6 +15,8 @@ from .batch import Batch
 from .errors import InvalidRequest
 from .kv_cache import PAGE_SIZE, KVCache
 from .layers import Decoder, Encoder, Pooling, PoolingType
+from .piecewise import to_end
+from .states import NONE
 from .step import Span, pack
 
 _KV_TYPE = "f32"  # room for one batch only, so exactness costs little
@@ -40,7 +42,7 @@ class Embedder:
         """
         out = torch.empty(len(texts), self.dim)
         for rows in self.batches([len(ids) for ids in texts]):
-            out[rows] = run(self.embed([texts[row] for row in rows], normalize=normalize)).cpu()
+            out[rows] = to_end(self.embed([texts[row] for row in rows], normalize=normalize)).cpu()
         if not out.isfinite().all():
             raise InvalidRequest(NOT_FINITE)
         return out
@@ -84,7 +86,8 @@ class Embedder:
             return [spans]
         pieces = range(0, len(first.tokens), size)
         return [
-            [replace(first, tokens=first.tokens[at : at + size], start=at, state_read=0 if at else -1)] for at in pieces
+            [replace(first, tokens=first.tokens[at : at + size], start=at, state_read=0 if at else NONE)]
+            for at in pieces
         ]
 
     def _room_for(self, texts: Sequence[list[int]], *, n_passes: int) -> KVCache:
@@ -116,16 +119,6 @@ class Embedder:
         if self.pooling.kind is PoolingType.MEAN or self.pooling.reads_last:
             return batch
         return replace(batch, output_rows=batch.layout.seq_starts[:-1].to(torch.int64))
-
-
-def run(steps: Generator[None, None, torch.Tensor]) -> torch.Tensor:
-    """All of ``Embedder.embed`` at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            vectors: torch.Tensor = stop.value
-            return vectors
 
 
 def _room(n_tokens: int) -> int:

@@ -43,10 +43,14 @@ class Mamba2Config:
         return self.inner_size + 2 * self.n_groups * self.state_size
 
 
+def read_conv_width(meta: Metadata) -> int:
+    return meta.count("ssm.conv_kernel", low=2, high=MAX_CONV_WIDTH)
+
+
 def read_mamba_config(meta: Metadata) -> MambaConfig:
     return MambaConfig(
         inner_size=meta.count("ssm.inner_size"),
-        conv_width=meta.count("ssm.conv_kernel", high=MAX_CONV_WIDTH),
+        conv_width=read_conv_width(meta),
         state_size=meta.count("ssm.state_size"),
         rank=meta.count("ssm.time_step_rank"),
         plain_norms=meta.flag("ssm.dt_b_c_rms", False),
@@ -62,7 +66,7 @@ def read_mamba2_config(meta: Metadata) -> Mamba2Config:
         raise meta.refuse("ssm.group_count", f"{n_groups} does not divide {n_heads} heads")
     return Mamba2Config(
         inner_size=inner,
-        conv_width=meta.count("ssm.conv_kernel", high=MAX_CONV_WIDTH),
+        conv_width=read_conv_width(meta),
         state_size=meta.count("ssm.state_size"),
         n_heads=n_heads,
         n_groups=n_groups,

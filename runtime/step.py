@@ -17,10 +17,11 @@ from .batch import Batch
 from .kv_cache import KVCache
 from .layers import Decoder
 from .lora import AdapterRows, Adapters
+from .states import NONE
 from .vision.rows import Features, picture_rows
 
 MAX_CAPTURED = 17  # tokens of a sequence with its draft
-NO_ADAPTER = NO_STATE = -1
+NO_ADAPTER = -1
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Span:
     pages: list[int]
     all_logits: bool = False
     adapter_id: int = NO_ADAPTER
-    state_read: int = NO_STATE
+    state_read: int = NONE
     state_write: int = 0
     features: Features | None = None
 

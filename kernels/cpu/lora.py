@@ -9,6 +9,7 @@ import torch
 from ..lora import LoraPair, LoraTable
 from ..specs import Norm
 from .recorder import Recorder
+from .tensors import contiguous, row_stride
 
 
 class LoraOperators:
@@ -38,7 +39,7 @@ class LoraOperators:
             n=n,
             cols=x.shape[1],
             x=at(x),
-            x_stride=x.stride(0),
+            x_stride=row_stride(x),
             targets=self._targets(ys, tables),
             adapter_ids=at(adapter_ids),
             inner=at(inner),
@@ -59,15 +60,13 @@ class LoraOperators:
         experts: torch.Tensor,
     ) -> None:
         (n, k), at = experts.shape, self.recorder.address
-        assert x.is_contiguous(), "a copy could not be recorded"
-        assert experts.is_contiguous(), "a copy could not be recorded"
         inner = self.recorder.empty(n * k, max_rank)
         self.native.lora(
             self._handle,
             self.recorder.program,
             n=n * k,
             cols=x.shape[2],
-            x=at(x),
+            x=at(contiguous(x)),
             x_stride=x.shape[2],
             targets=self._targets([y.view(n * k, y.shape[2])], [table]),
             adapter_ids=at(adapter_ids),
@@ -75,7 +74,7 @@ class LoraOperators:
             max_rank=max_rank,
             rows_per_input=k // x.shape[1],
             rows_per_token=k,
-            experts=at(experts),
+            experts=at(contiguous(experts)),
         )
 
     def lora_embedding(

@@ -12,6 +12,7 @@ from ..layout import TokenLayout
 from ..reference.pointwise import top_k
 from ..specs import AttentionSpec, LayerNorm, Norm, Projection, Rotation, Routing
 from .recorder import Recorder
+from .tensors import contiguous, row_stride
 
 KV_CODES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3, "q4_0": 4}  # KvType in native/args.h
 ACTIVATIONS = {"silu": 1, "gelu": 2}  # Activation
@@ -82,18 +83,18 @@ class CpuOperators:
             n=n,
             cols=x.shape[1],
             x=at(x),
-            x_stride=_row_stride(x),
+            x_stride=row_stride(x),
             matrices=matrices,
             norm=at(norm.weight) if norm else 0,
             eps=norm.eps if norm else 0.0,
             residual=at(residual),
-            residual_stride=0 if residual is None else _row_stride(residual),
+            residual_stride=0 if residual is None else row_stride(residual),
             activation=activation,
         )
         return outs
 
     def expert_linear(self, x: torch.Tensor, w: Weight, experts: torch.Tensor) -> torch.Tensor:
-        return self._stack_linear(x, w, _contiguous(experts), experts.shape[1])
+        return self._stack_linear(x, w, contiguous(experts), experts.shape[1])
 
     def head_linear(self, x: torch.Tensor, w: Weight) -> torch.Tensor:
         return self._stack_linear(x, w, None, w.shape[0])
@@ -145,12 +146,12 @@ class CpuOperators:
             n=x.shape[0],
             cols=x.shape[1],
             x=at(x),
-            x_stride=_row_stride(x),
+            x_stride=row_stride(x),
             weight=at(norm.weight),
             eps=norm.eps,
             out=at(out),
             residual=at(residual),
-            residual_stride=0 if residual is None else _row_stride(residual),
+            residual_stride=0 if residual is None else row_stride(residual),
         )
         return out
 
@@ -162,7 +163,7 @@ class CpuOperators:
             n=x.shape[0],
             cols=x.shape[1],
             x=at(x),
-            x_stride=_row_stride(x),
+            x_stride=row_stride(x),
             weight=at(norm.weight),
             bias=at(norm.bias),
             eps=norm.eps,
@@ -202,10 +203,10 @@ class CpuOperators:
             n=rows.shape[0],
             cols=rows.shape[1],
             x=at(rows),
-            x_stride=_row_stride(rows),
+            x_stride=row_stride(rows),
             out=at(out),
             y=at(y_rows),
-            y_stride=0 if y_rows is None or y_rows.shape[0] == 1 < rows.shape[0] else _row_stride(y_rows),
+            y_stride=0 if y_rows is None or y_rows.shape[0] == 1 < rows.shape[0] else row_stride(y_rows),
             y_cols=0 if y_rows is None else y_rows.shape[1],
             factor=factor,
         )
@@ -219,7 +220,7 @@ class CpuOperators:
             n=rows.shape[0],
             cols=x.shape[1],
             x=at(x),
-            x_stride=_row_stride(x),
+            x_stride=row_stride(x),
             rows=at(rows),
             out=at(out),
         )
@@ -286,9 +287,9 @@ class CpuOperators:
             self.recorder.program,
             n=n,
             q=at(q),
-            q_stride=_row_stride(q),
+            q_stride=row_stride(q),
             k=at(k),
-            k_stride=_row_stride(k),
+            k_stride=row_stride(k),
             v=at(v),
             v_stride=v_stride,
             v_head=v_head,
@@ -367,7 +368,7 @@ class CpuOperators:
             self.recorder.program,
             n=n,
             logits=at(logits),
-            logits_stride=_row_stride(logits),
+            logits_stride=row_stride(logits),
             bias=at(bias),
             n_experts=logits.shape[1],
             n_used=n_used,
@@ -407,8 +408,8 @@ class CpuOperators:
             self.recorder.program,
             n=x.shape[0],
             k=k,
-            x=at(_contiguous(x)),
-            bits=0 if bits is None else at(_contiguous(bits)),
+            x=at(contiguous(x)),
+            bits=0 if bits is None else at(contiguous(bits)),
             values=at(values),
             ids=at(ids),
         )
@@ -420,17 +421,11 @@ class CpuOperators:
             self._handle,
             self.recorder.program,
             n=x.shape[0],
-            x=at(_contiguous(x)),
-            bits=at(_contiguous(bits)),
+            x=at(contiguous(x)),
+            bits=at(contiguous(bits)),
             out=at(out),
         )
         return out
-
-
-def _row_stride(x: torch.Tensor) -> int:
-    """Elements from one row to the next; what a row holds lies together."""
-    assert x[0].is_contiguous() if x.shape[0] else True, "rows must be contiguous"
-    return x.stride(0)
 
 
 def _head_strides(x: torch.Tensor) -> tuple[int, int]:
@@ -450,8 +445,3 @@ def _page_bytes(cache: torch.Tensor) -> int:
 def _rows(x: torch.Tensor) -> torch.Tensor:
     """(..., d) as (n, d)."""
     return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-
-
-def _contiguous(x: torch.Tensor) -> torch.Tensor:
-    assert x.is_contiguous(), "a copy could not be recorded"
-    return x

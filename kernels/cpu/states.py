@@ -7,6 +7,7 @@ import torch
 from ..layout import TokenLayout
 from ..specs import DeltaSpec, StateSpace
 from .recorder import Recorder
+from .tensors import contiguous, row_stride
 
 SHORT_CONV_ACTIVATIONS = ("", "silu")
 
@@ -36,10 +37,10 @@ class StateOperators:
             channels=channels,
             width=weight.shape[0],
             x=at(x),
-            x_stride=x.stride(0),
-            weight=at(_contiguous(weight)),
+            x_stride=row_stride(x),
+            weight=at(contiguous(weight)),
             bias=at(bias),
-            state=at(_contiguous(state)),
+            state=at(contiguous(state)),
             silu=SHORT_CONV_ACTIVATIONS.index(activation),
             out=at(out),
             **self._sequences(layout),
@@ -113,14 +114,14 @@ class StateOperators:
             self.recorder.program,
             n=n,
             **{name: at(x) for name, x in (("q", q), ("k", k), ("v", v), ("decay", decay), ("beta", beta))},
-            q_stride=_row_stride(q),
-            k_stride=_row_stride(k),
-            v_stride=_row_stride(v),
-            decay_stride=_row_stride(decay),
-            beta_stride=_row_stride(beta),
-            decay_bias=at(_contiguous(spec.decay_bias)),
-            decay_scale=at(_contiguous(spec.decay_scale)),
-            state=at(_contiguous(state)),
+            q_stride=row_stride(q),
+            k_stride=row_stride(k),
+            v_stride=row_stride(v),
+            decay_stride=row_stride(decay),
+            beta_stride=row_stride(beta),
+            decay_bias=at(contiguous(spec.decay_bias)),
+            decay_scale=at(contiguous(spec.decay_scale)),
+            state=at(contiguous(state)),
             out=at(out),
             eps=spec.eps,
             n_k_heads=k.shape[1],
@@ -145,16 +146,16 @@ class StateOperators:
         at = self.recorder.address
         return {
             "x": at(x),
-            "x_stride": x.stride(0),
+            "x_stride": row_stride(x),
             "dt": at(dt),
-            "dt_stride": dt.stride(0),
+            "dt_stride": row_stride(dt),
             "b": at(b),
-            "b_stride": b.stride(0),
+            "b_stride": row_stride(b),
             "c": at(c),
-            "c_stride": c.stride(0),
-            "a": at(_contiguous(space.a)),
+            "c_stride": row_stride(c),
+            "a": at(contiguous(space.a)),
             "d": at(space.d),
-            "state": at(_contiguous(state)),
+            "state": at(contiguous(state)),
         }
 
     def _sequences(self, layout: TokenLayout) -> dict[str, int]:
@@ -165,14 +166,3 @@ class StateOperators:
             "state_reads": at(layout.state_reads),
             "state_writes": at(layout.state_writes),
         }
-
-
-def _row_stride(x: torch.Tensor) -> int:
-    """Elements from one row to the next; what a row holds lies together."""
-    assert x[0].is_contiguous(), "rows must be contiguous"
-    return x.stride(0)
-
-
-def _contiguous(x: torch.Tensor) -> torch.Tensor:
-    assert x.is_contiguous(), "a copy could not be recorded"
-    return x

@@ -13,7 +13,7 @@ from .block import (
     SideBySide,
 )
 from .decoder import Decoder, Step
-from .delta import GatedDeltaNet, read_conv_width, read_delta_config, read_recurrent_layers
+from .delta import GatedDeltaNet, read_delta_config, read_recurrent_layers
 from .encoder import Encoder
 from .gated_attention import GatedAttention
 from .gated_conv import GatedConv
@@ -26,7 +26,16 @@ from .mlp import FusedGatedMlp, GatedMlp, PlainMlp, Sum
 from .moe import Experts, MoeMlp
 from .norm import LayerNorm, RmsNorm, stream_norm
 from .pooling import Pooling, PoolingType
-from .rope import NoRope, Rope, alibi_slopes, longrope_factors, read_rope, temperatures
+from .rope import (
+    NoRope,
+    Rope,
+    alibi_slopes,
+    longrope_factors,
+    read_rope,
+    read_temperatures,
+    temperatures,
+    yarn_magnitude,
+)
 from .short_conv import ShortConv
 
 __all__ = [
@@ -67,11 +76,12 @@ __all__ = [
     "Sum",
     "alibi_slopes",
     "longrope_factors",
-    "read_conv_width",
     "read_delta_config",
     "read_latent_config",
     "read_recurrent_layers",
     "read_rope",
+    "read_temperatures",
     "stream_norm",
     "temperatures",
+    "yarn_magnitude",
 ]

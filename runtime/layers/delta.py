@@ -10,12 +10,12 @@ from gristmill.kernels.specs import DeltaSpec, Norm
 
 from ..config import DecoderConfig, Metadata
 from ..kept import Kept
+from ..ssm_config import read_conv_width
 from ..weights import Weights
 from .decoder import Step
 from .linear import Linear, apply_all
 from .norm import RmsNorm
-
-MAX_CONV_WIDTH = 16
+from .short_conv import ShortConv
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,6 @@ def read_delta_config(meta: Metadata) -> DeltaConfig:
     return DeltaConfig(n_key_heads, n_heads, head_dim, read_conv_width(meta))
 
 
-def read_conv_width(meta: Metadata) -> int:
-    return meta.count("ssm.conv_kernel", low=2, high=MAX_CONV_WIDTH)
-
-
 def read_recurrent_layers(meta: Metadata, n_layers: int) -> tuple[bool, ...]:
     """Which layers have a state instead of attention: ``attention.recurrent_layers`` says, or it is all but every
     ``full_attention_interval``-th."""
@@ -84,13 +80,14 @@ class GatedDeltaNet:
         prefix, hidden = f"blk.{layer}.", config.hidden_size
         self.inputs = _Inputs(weights, prefix, hidden, sizes, scaled=scaled)
         self.output = Linear(weights, f"{prefix}ssm_out", hidden, sizes.value_size, scaled=scaled, biased=False)
-        conv = weights.vector(f"{prefix}ssm_conv1d.weight", sizes.conv_size, sizes.conv_width)
-        self.conv = conv.t().contiguous()
+        self.conv = ShortConv(
+            weights, f"{prefix}ssm_conv1d", sizes.conv_size, sizes.conv_width, activation="silu", biased=False
+        )
         bias = weights.vector(f"{prefix}ssm_dt.bias", sizes.n_value_heads)
         self.spec = DeltaSpec(bias, weights.vector(f"{prefix}ssm_a", sizes.n_value_heads), config.norm_eps, tiled)
         self.norm = RmsNorm(weights, f"{prefix}ssm_norm", sizes.head_dim, config.norm_eps)
         state = (sizes.n_value_heads, sizes.head_dim, sizes.head_dim)
-        self.kept = Kept(states=((sizes.conv_width - 1, sizes.conv_size), state))
+        self.kept = Kept(states=(self.conv.state_shape, state))
 
     def __call__(
         self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
@@ -102,8 +99,7 @@ class GatedDeltaNet:
         s = self.sizes
         mixed, gate, beta, decay = self.inputs(x, norm)
         conv_state, state = step.cache.states[self.layer]
-        mixed = self.ops.short_conv(mixed, self.conv, None, conv_state, step.layout, "silu")
-        parts = torch.split(mixed, [s.key_size, s.key_size, s.value_size], dim=1)
+        parts = torch.split(self.conv(mixed, conv_state, step.layout), [s.key_size, s.key_size, s.value_size], dim=1)
         q, k, v = (part.view(len(part), -1, s.head_dim) for part in parts)
         y = self.ops.delta_scan(q, k, v, decay, beta, state, step.layout, self.spec)
         heads = self.norm(y.view(-1, s.head_dim)).view(-1, s.value_size)

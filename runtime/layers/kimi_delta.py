@@ -12,6 +12,7 @@ from ..weights import Weights
 from .decoder import Step
 from .linear import Linear, apply_all
 from .norm import RmsNorm
+from .short_conv import ShortConv
 
 
 class KimiDelta:
@@ -33,14 +34,12 @@ class KimiDelta:
         self.beta = linear("ssm_beta", n_heads, hidden)
         self.decay, self.gate = linear("ssm_f_b", size, head_dim), linear("ssm_g_b", size, head_dim)
         self.output = linear("attn_output", hidden, size)
-        self.convs = [
-            weights.vector(f"{prefix}ssm_conv1d_{x}.weight", size, 1, conv_width)[:, 0].t().contiguous() for x in "qkv"
-        ]
+        convs = (f"{prefix}ssm_conv1d_{x}" for x in "qkv")
+        self.convs = [ShortConv(weights, name, size, conv_width, activation="silu", biased=False) for name in convs]
         scale = weights.vector(f"{prefix}ssm_a", n_heads, 1).flatten()
         self.spec = DeltaSpec(weights.vector(f"{prefix}ssm_dt.bias", size), scale, config.norm_eps)
         self.norm = RmsNorm(weights, f"{prefix}ssm_norm", head_dim, config.norm_eps)
-        inputs = (conv_width - 1, size)
-        self.kept = Kept(states=(inputs, inputs, inputs, (n_heads, head_dim, head_dim)))
+        self.kept = Kept(states=(*(conv.state_shape for conv in self.convs), (n_heads, head_dim, head_dim)))
 
     def __call__(
         self, x: torch.Tensor, step: Step, norm: Norm | None, residual: torch.Tensor | None = None
@@ -53,10 +52,7 @@ class KimiDelta:
         decay, gate = apply_all(self.inner, x, norm)
         *conv_states, state = step.cache.states[self.layer]
         parts = zip(mixed, self.convs, conv_states, strict=True)
-        q, k, v = (
-            self.ops.short_conv(part, conv, None, kept, step.layout, "silu").view(len(part), -1, self.head_dim)
-            for part, conv, kept in parts
-        )
+        q, k, v = (conv(part, kept, step.layout).view(len(part), -1, self.head_dim) for part, conv, kept in parts)
         y = self.ops.delta_scan(q, k, v, self.decay(decay), beta, state, step.layout, self.spec)
         heads = self.norm(y.view(-1, self.head_dim)).view(len(y), -1)
         return self.output(self.ops.gated(self.gate(gate), heads, "sigmoid"), residual=residual)

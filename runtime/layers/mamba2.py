@@ -33,7 +33,7 @@ class Mamba2:
         self.space = StateSpace(decay, skip, weights.vector(f"{prefix}dt.bias", ssm.n_heads))
         self.output = Linear(weights, f"{prefix}out", hidden, inner)
         name = f"{prefix}norm.weight"
-        self.norm = _read_norm(weights, name, ssm, config.norm_eps) if normed or name in weights else None
+        self.norm = _Norm(weights, name, ssm, config.norm_eps) if normed or name in weights else None
         self.kept = Kept(states=(self.conv.state_shape, (ssm.n_heads, ssm.state_size, ssm.head_dim)))
 
     def __call__(
@@ -48,20 +48,21 @@ class Mamba2:
         channels, b, c = torch.split(self.conv(channels, conv_state, step.layout), self.conv_sizes, dim=1)
         y = self.ops.ssd_scan(channels, dt, b, c, self.space, state, step.layout)
         y = self.ops.gated(gate, y, "silu")
-        if self.norm is None:
-            return self.output(y, residual=residual)
-        if len(self.norm.weight) == 1:
-            return self.output(y, Norm(self.norm.weight[0], self.norm.eps), residual)
-        return self.output(self._by_groups(y, self.norm), residual=residual)
-
-    def _by_groups(self, y: torch.Tensor, norm: Norm) -> torch.Tensor:
-        """Each group has weights of its own, which are applied to all of them at once."""
-        groups = self.ops.rms_norm(y.reshape(-1, norm.weight.shape[1]), Norm(torch.ones_like(norm.weight[0]), norm.eps))
-        return self.ops.scale(groups.reshape(y.shape), norm.weight.flatten())
+        return self.output(y if self.norm is None else self.norm(y), residual=residual)
 
 
-def _read_norm(weights: Weights, name: str, ssm: Mamba2Config, eps: float) -> Norm:
-    """With weights (n_groups, inner_size / n_groups); some writers leave out the dimension of one group."""
-    shape = ssm.n_groups, ssm.inner_size // ssm.n_groups
-    flat = ssm.n_groups == 1 and weights.shape(name) == shape[1:]
-    return Norm(weights.vector(name, *shape[flat:]).reshape(shape), eps)
+class _Norm:
+    """By groups: weights (n_groups, inner_size / n_groups); some writers leave out the dimension of one group."""
+
+    def __init__(self, weights: Weights, name: str, ssm: Mamba2Config, eps: float):
+        self.ops, shape = weights.ops, (ssm.n_groups, ssm.inner_size // ssm.n_groups)
+        flat = ssm.n_groups == 1 and weights.shape(name) == shape[1:]
+        weight = weights.vector(name, *shape[flat:]).reshape(shape)
+        # The operator has one weight for all rows, so those of several groups are applied behind it.
+        self.norm = Norm(weight[0] if ssm.n_groups == 1 else torch.ones_like(weight[0]), eps)
+        self.scales = None if ssm.n_groups == 1 else weight.flatten()
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        """y (n, inner_size) -> (n, inner_size)."""
+        normed = self.ops.rms_norm(y.reshape(-1, len(self.norm.weight)), self.norm).reshape(y.shape)
+        return normed if self.scales is None else self.ops.scale(normed, self.scales)

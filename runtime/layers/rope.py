@@ -10,13 +10,14 @@ Files may also hold factors for each frequency (``rope_freqs``, Llama 3), which 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
 from gristmill.kernels.ops import Ops
 from gristmill.kernels.specs import Rotation
 
-from ..config import DecoderConfig, RopeConfig
+from ..config import DecoderConfig, Metadata, RopeConfig
 from ..weights import Weights
 
 
@@ -64,6 +65,23 @@ def alibi_slopes(n_heads: int, max_bias: float, device: torch.device) -> torch.T
     slopes = [2.0 ** (-max_bias * (i + 1) / n) for i in range(n)]
     slopes += [2.0 ** (-max_bias * (2 * i + 1) / (2 * n)) for i in range(n_heads - n)]
     return torch.tensor(slopes, device=device)
+
+
+def yarn_magnitude(rope: RopeConfig, m: float, a: float = 1.0) -> RopeConfig:
+    """YaRN multiplies what turns by t(1), t(m) = 1 + m / 10 * ln(factor). With this it is by t(a) / t(m)."""
+    log = 0.1 * math.log(rope.factor)
+    magnitude = rope.attention_factor * (1 + a * log) / ((1 + m * log) * (1 + log))
+    return replace(rope, attention_factor=magnitude)
+
+
+def read_temperatures(meta: Metadata, n_ctx: int, length: float) -> torch.Tensor | None:
+    """Mistral's ``temperatures``, which change every ``length`` positions; None where a file has none."""
+    scale = meta.number("attention.temperature_scale", 0.0)
+    if not scale:
+        return None
+    if not length:
+        raise meta.refuse("attention.temperature_scale", "needs rope.scaling.original_context_length")
+    return temperatures(n_ctx, length, scale, first=0)
 
 
 def temperatures(n_ctx: int, floor: float, scale: float, *, first: int = 1) -> torch.Tensor:

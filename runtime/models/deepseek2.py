@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import DecoderConfig, Metadata, read_decoder_config
-from ..layers import Decoder, GatedMlp, LatentAttention, MoeMlp, PreNormBlock, Rope, read_latent_config, temperatures
+from ..layers import (
+    Decoder,
+    GatedMlp,
+    LatentAttention,
+    MoeMlp,
+    PreNormBlock,
+    Rope,
+    read_latent_config,
+    read_temperatures,
+    yarn_magnitude,
+)
 from ..weights import Weights
 
 ARCHITECTURES = ("deepseek2", "mistral4")
@@ -24,10 +34,7 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
     latent = read_latent_config(meta, config)
     config, stretch = stretched(meta, config)
     rope, scale = Rope(weights.ops, config.rope), stretch / math.sqrt(latent.key_dim)
-    heat = None
-    if sharpening := meta.number("attention.temperature_scale", 0.0):
-        floor = meta.factor("attention.temperature_length", _TEMPERATURE_LENGTH)
-        heat = temperatures(n_ctx, floor, sharpening, first=0)
+    heat = read_temperatures(meta, n_ctx, meta.factor("attention.temperature_length", _TEMPERATURE_LENGTH))
     routing: dict[str, Any] = {"gating": "sigmoid"} if _is_sigmoid(meta, weights) else {}
 
     def block(layer: int) -> PreNormBlock:
@@ -42,19 +49,16 @@ def build(meta: Metadata, weights: Weights, n_ctx: int) -> Decoder:
 def stretched(meta: Metadata, config: DecoderConfig) -> tuple[DecoderConfig, float]:
     """With YaRN as DeepSeek has it, and what scores are multiplied by for it.
 
-    YaRN multiplies what turns by t(1), t(m) = 1 + m / 10 * ln(factor). Here it is t(a) / t(m), and all scores are
-    multiplied by t(m)^2: m is the model's ``mscale_all_dim``, of which files hold a tenth, and a, its ``mscale``, is
-    as m in DeepSeek's models and 1 in others.
+    What turns is multiplied by t(a) / t(m) (see ``yarn_magnitude``), and all scores by t(m)^2: m is the model's
+    ``mscale_all_dim``, of which files hold a tenth, and a, its ``mscale``, is m in DeepSeek's models and 1 in others.
     """
     rope = config.rope
     if rope.scaling != "yarn" or not rope.extrapolation:
         return config, 1.0
     m = meta.number("rope.scaling.yarn_log_multiplier", 0.0) / 0.1
     a = m if m and meta.architecture == "deepseek2" else 1.0
-    log = 0.1 * math.log(rope.factor)
-    magnitude = rope.attention_factor * (1 + a * log) / (1 + m * log)
-    turning = replace(rope, attention_factor=magnitude / (1 + log))
-    return replace(config, rope=turning), (magnitude * (1 + m * log)) ** 2
+    scale = rope.attention_factor * (1 + a * 0.1 * math.log(rope.factor))
+    return replace(config, rope=yarn_magnitude(rope, m, a)), scale**2
 
 
 def _is_sigmoid(meta: Metadata, weights: Weights) -> bool:

@@ -15,9 +15,9 @@ from ..layers import (
     MoeMlp,
     NoRope,
     PreNormBlock,
-    read_conv_width,
     read_latent_config,
 )
+from ..ssm_config import read_conv_width
 from ..weights import Weights
 
 ARCHITECTURES = ("kimi-linear",)

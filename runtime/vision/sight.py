@@ -14,6 +14,7 @@ from ..checkpoint import open_checkpoint
 from ..config import Metadata
 from ..errors import InvalidRequest, UnsupportedModel
 from ..images.wire import Picture, Preparation
+from ..piecewise import to_end
 from ..weights import Weights
 from .config import VisionConfig, read_projector_type, read_vision_config
 from .places import digest_of, places
@@ -68,17 +69,8 @@ class Vision:
 
     def see(self, squares: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """``look`` at each, to the end."""
-        return [_to_end(self.look(square)) for square in squares]
-
-
-def _to_end(steps: Generator[None, None, torch.Tensor]) -> torch.Tensor:
-    with torch.inference_mode():
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                rows: torch.Tensor = stop.value
-                return rows
+        with torch.inference_mode():
+            return [to_end(self.look(square)) for square in squares]
 
 
 def open_vision(

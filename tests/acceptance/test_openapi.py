@@ -33,16 +33,22 @@ def with_names(document):
     return document
 
 
+# Their other names would be looked up in the internet: only what the document allows is sent.
+ABROAD = "^/api/(pull|push)$"
+KINDS = ["--exclude-path-regex", ABROAD], ["--include-path-regex", ABROAD, "--mode", "positive"]
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="schemathesis is not installed: pip install -e '.[acceptance]'")
-def test_no_request_of_the_document_surprises_us(own_clerk, tmp_path):
+@pytest.mark.parametrize("kind", KINDS, ids=["own", "abroad"])
+def test_no_request_of_the_document_surprises_us(kind, own_clerk, tmp_path):
     clerk = own_clerk
     with urllib.request.urlopen(f"{clerk.url}/openapi.json") as response:
         document = with_names(json.load(response))
     (tmp_path / "openapi.json").write_text(json.dumps(document))
     cases = os.environ.get("GRISTMILL_CASES", "40")
-    options = ["--url", clerk.url, "--checks", ",".join(CHECKS), "-n", cases, "--phases", "fuzzing", "--no-color"]
+    options = ["--url", clerk.url, "--checks", ",".join(CHECKS), "-n", cases, "--phases", "fuzzing", *kind]
     run = subprocess.run(
-        [PROGRAM, "run", "openapi.json", *options, "--request-timeout", "30", "--seed", "1"],
+        [PROGRAM, "run", "openapi.json", *options, "--request-timeout", "30", "--seed", "1", "--no-color"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

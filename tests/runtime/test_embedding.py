@@ -10,8 +10,8 @@ from support.tiny_model import write_tiny_model
 
 from gristmill.kernels import FORMATS
 from gristmill.runtime import open_checkpoint, open_model
-from gristmill.runtime.embedding import run
 from gristmill.runtime.errors import InvalidRequest, PromptTooLong
+from gristmill.runtime.piecewise import to_end
 
 LENGTHS = [1, 2, 15, 16, 17, 33, 100, 128]
 
@@ -100,8 +100,8 @@ def test_a_decoders_long_text_goes_in_pieces(tiny, length):
 def test_pieces_of_a_decoders_text_are_pooled_like_the_whole(tmp_path, kind):
     path = write_tiny_model(tmp_path / "m.gguf", pooling=kind)
     model, ids = open_model(path, backend="reference"), random_ids(150, 250)
-    whole = run(model.embedder(512).embed([ids], normalize=False))
-    pieces = run(model.embedder(32).embed([ids], normalize=False))
+    whole = to_end(model.embedder(512).embed([ids], normalize=False))
+    pieces = to_end(model.embedder(32).embed([ids], normalize=False))
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-5)
     other = {1: 3, 2: 1, 3: 2}[kind]
     different = open_model(write_tiny_model(tmp_path / "o.gguf", pooling=other), backend="reference")

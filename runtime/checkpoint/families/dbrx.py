@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..base import Value
 from ..hf_family import Family
-from ..names import Part, Scheme
+from ..names import Part
 from ..strict_json import Fields
 from ..transforms import chain, experts_apart, transposed
+from .mpt import COUNTS, SCHEME
 
 
 def _values(config: Fields) -> dict[str, Value]:
@@ -27,22 +28,10 @@ FAMILIES = {
             "ffn.experts.mlp.v1": Part("ffn_up_exps.weight", experts_apart),
             "ffn.experts.mlp.w2": Part("ffn_down_exps.weight", chain(experts_apart, transposed)),
         },
-        scheme=Scheme(
-            {
-                "wte.weight": "token_embd.weight",
-                "norm_f.weight": "output_norm.weight",
-                "lm_head.weight": "output.weight",
-            },
-            layers="blocks",
-            prefixes=("transformer.",),
-        ),
+        scheme=SCHEME,
         counts={
-            "block_count": "n_layers",
-            "context_length": "max_seq_len",
-            "embedding_length": "d_model",
+            **COUNTS,
             "feed_forward_length": "ffn_config.ffn_hidden_size",
-            "attention.head_count": "n_heads",
-            "vocab_size": "vocab_size",
             "expert_count": "ffn_config.moe_num_experts",
             "expert_used_count": "ffn_config.moe_top_k",
         },

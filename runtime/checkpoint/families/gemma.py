@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from ..base import Value
@@ -74,9 +75,9 @@ FAMILIES = {
         needs_head_dim=True,
     ),
     "Gemma3ForCausalLM": _GEMMA3,
-    "Gemma3TextModel": Family(
+    "Gemma3TextModel": replace(
+        _GEMMA3,
         architecture="gemma-embedding",
-        layers={**_LAYERS, **QK_NORM},
         scheme=Scheme(
             {
                 **{name: target for name, target in DECODER.top.items() if target != "output.weight"},
@@ -86,12 +87,6 @@ FAMILIES = {
         ),
         defaults=_DEFAULTS,
         values=partial(_VALUES, bidirectional=True),
-        activations=GELU_TANH,
-        window="pattern",
-        full_attention_every=6,
-        local_rope_base=10_000.0,
-        norm_plus_one=True,
-        needs_head_dim=True,
     ),
 }
 

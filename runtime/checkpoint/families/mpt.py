@@ -20,6 +20,23 @@ def _values(config: Fields) -> dict[str, Value]:
     return values
 
 
+# DBRX is by the same makers, and named likewise.
+SCHEME = Scheme(
+    {
+        "wte.weight": "token_embd.weight",
+        "norm_f.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    },
+    layers="blocks",
+    prefixes=("transformer.",),
+)
+COUNTS = {
+    "block_count": "n_layers",
+    "context_length": "max_seq_len",
+    "embedding_length": "d_model",
+    "attention.head_count": "n_heads",
+    "vocab_size": "vocab_size",
+}
 _MPT = Family(
     architecture="mpt",
     layers={
@@ -30,22 +47,8 @@ _MPT = Family(
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     },
-    scheme=Scheme(
-        {
-            "wte.weight": "token_embd.weight",
-            "norm_f.weight": "output_norm.weight",
-            "lm_head.weight": "output.weight",
-        },
-        layers="blocks",
-        prefixes=("transformer.",),
-    ),
-    counts={
-        "block_count": "n_layers",
-        "context_length": "max_seq_len",
-        "embedding_length": "d_model",
-        "attention.head_count": "n_heads",
-        "vocab_size": "vocab_size",
-    },
+    scheme=SCHEME,
+    counts=COUNTS,
     kv_heads="attn_config.kv_n_heads",
     numbers={"attention.layer_norm_epsilon": "layer_norm_epsilon"},
     defaults={"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True},

@@ -96,7 +96,7 @@ def test_a_missing_tensor_is_refused_by_name(family, name):
 
 @pytest.mark.parametrize(("family", "key", "value", "message"), [
     ("mamba", "ssm.inner_size", 48, r"blk\.0\.ssm_in\.weight: expected shape \(96, 32\)"),
-    ("mamba", "ssm.conv_kernel", 17, r"mamba\.ssm\.conv_kernel: expected an integer from 1 to 16, got 17"),
+    ("mamba", "ssm.conv_kernel", 17, r"mamba\.ssm\.conv_kernel: expected an integer from 2 to 16, got 17"),
     ("mamba", "ssm.state_size", None, r"mamba\.ssm\.state_size: missing"),
     ("mamba", "ssm.dt_b_c_rms", 2, r"mamba\.ssm\.dt_b_c_rms: expected a boolean"),
     ("mamba2", "ssm.time_step_rank", 3, r"ssm\.time_step_rank: 3 heads do not divide the inner size 64"),
