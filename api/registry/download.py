@@ -41,6 +41,8 @@ class Download:
         self._restarted: set[Part] = set()
         self._rewound: set[Part] = set()
         self._grown = asyncio.Event()
+        self._due = asyncio.Event()  # much has come since ``_noted`` bytes were
+        self._noted = 0
         self._is_cached = self._is_resumed = False
         self.arrived = asyncio.Event()
         self.n_waiters = 0
@@ -122,11 +124,13 @@ class Download:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(file))
                 hashing = group.create_task(self._hash(file))
-                streams = asyncio.Semaphore(self._limits.n_parts)
+                streams = asyncio.Semaphore(min(self._limits.first_streams, self._limits.n_parts))
+                widening = group.create_task(self._widen(streams))
                 missing = [part for part in parts if not part.is_complete]
-                fetching = [group.create_task(self._part(file, p, i, streams)) for i, p in enumerate(missing)]
+                fetching = [group.create_task(self._part(file, part, streams)) for part in missing]
                 if fetching:
                     await asyncio.wait(fetching)
+                widening.cancel()
                 keeping.cancel()
                 self.arrived.set()
         except BaseException as failed:
@@ -137,8 +141,13 @@ class Download:
             raise
         return hashing.result()
 
-    async def _part(self, file: PartialBlob, part: Part, place: int, streams: asyncio.Semaphore) -> None:
-        await asyncio.sleep(max(place + 1 - self._limits.first_streams, 0) * self._limits.ramp_s)
+    async def _widen(self, streams: asyncio.Semaphore) -> None:
+        """More streams where the first ones take their time."""
+        for _ in range(self._limits.n_parts - self._limits.first_streams):
+            await asyncio.sleep(self._limits.ramp_s)
+            streams.release()
+
+    async def _part(self, file: PartialBlob, part: Part, streams: asyncio.Semaphore) -> None:
         tries = Tries(self._limits)
         async with streams:
             while not part.is_complete:
@@ -187,6 +196,8 @@ class Download:
         part.completed += len(buffer)
         buffer.clear()
         self._grown.set()
+        if self.completed - self._noted >= self._limits.checkpoint_bytes:
+            self._due.set()
 
     def _rewind(self, part: Part) -> None:
         """Begin a part anew: what came of it is not to be trusted."""
@@ -194,9 +205,13 @@ class Download:
         self._rewound.add(part)
 
     async def _keep(self, file: PartialBlob) -> None:
-        """Sync and note what has come, every few seconds."""
+        """Sync and note what has come, every few seconds and where much has, so that little is left for the end."""
         while True:
-            await asyncio.sleep(self._limits.checkpoint_s)
+            self._noted = self.completed
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.checkpoint_s):
+                    await self._due.wait()
+            self._due.clear()
             with suppress(StoreBusy):  # the next one notes more
                 await self._checkpoint(file)
 

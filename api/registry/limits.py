@@ -13,8 +13,8 @@ class Limits:
 
     ``attempts`` are those of one part or document without ``renewal_bytes`` of progress between them; ``stall_s`` is
     how long nothing may come, ``document_s`` how long a manifest or a token may take, ``commit_s`` how long a registry
-    may check an upload. Streams beyond ``first_streams`` start ``ramp_s`` apart. ``n_parts`` of one blob and
-    ``n_uploads`` blobs of a push go side by side.
+    may check an upload. What has come is noted every ``checkpoint_s``, or ``checkpoint_bytes``. ``first_streams`` parts
+    of a blob go side by side at first, one more every ``ramp_s`` up to ``n_parts``, and ``n_uploads`` blobs of a push.
     """
 
     n_parts: int = 16
@@ -39,5 +39,6 @@ class Limits:
     write_bytes: int = 1 << 20
     write_s: float = 1.0
     checkpoint_s: float = 5.0
+    checkpoint_bytes: int = 128 << 20
     progress_s: float = 0.06
     lock_poll_s: float = 0.2
