@@ -23,7 +23,8 @@ from .workers import Workers
 
 __all__ = ["Download"]
 
-_HASH_STEPS = 4  # writes that are hashed at once
+_HASH_STEPS = 4  # writes that are hashed at once, at least
+_HASH_BYTES = 16 << 20  # and at most: then the network is not what we wait for
 
 
 class Download:
@@ -120,11 +121,12 @@ class Download:
     async def _fetch_parts(self, file: PartialBlob, parts: list[Part]) -> Digest:
         await self._workers.run(file.prepare, self.total, parts)
         self._parts = parts
+        self._hashing = (parts[0], 0) if parts else (Part(0, 0, 0), 0)
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(file))
                 hashing = group.create_task(self._hash(file))
-                streams = asyncio.Semaphore(min(self._limits.first_streams, self._limits.n_parts))
+                streams = asyncio.Semaphore(1)
                 widening = group.create_task(self._widen(streams))
                 missing = [part for part in parts if not part.is_complete]
                 fetching = [group.create_task(self._part(file, part, streams)) for part in missing]
@@ -142,10 +144,17 @@ class Download:
         return hashing.result()
 
     async def _widen(self, streams: asyncio.Semaphore) -> None:
-        """More streams where the first ones take their time."""
-        for _ in range(self._limits.n_parts - self._limits.first_streams):
+        """One stream more from time to time, as long as bytes come slower than they are hashed.
+
+        Where they come faster, more streams would only bring what is to be hashed last, and nobody to hash it beside.
+        """
+        n_streams = 1
+        while n_streams < self._limits.n_parts:
             await asyncio.sleep(self._limits.ramp_s)
-            streams.release()
+            part, done = self._hashing
+            if part.completed - done < _HASH_BYTES:
+                streams.release()
+                n_streams += 1
 
     async def _part(self, file: PartialBlob, part: Part, streams: asyncio.Semaphore) -> None:
         tries = Tries(self._limits)
@@ -165,36 +174,37 @@ class Download:
     async def _stream(self, file: PartialBlob, part: Part) -> None:
         """What is missing of a part, over one connection. ``part.completed`` counts what has been written."""
         start, stop = part.offset + part.completed, part.offset + part.size
-        buffer = bytearray()
+        come: list[bytes] = []
         try:
             async with self._source.open(start, stop) as answer:
-                await self._receive(answer, file, part, buffer)
+                await self._receive(answer, file, part, come)
         except Transient:
-            await self._write(file, part, buffer)  # what came before the connection broke is as good as the rest
+            await self._write(file, part, come)  # what came before the connection broke is as good as the rest
             raise
-        await self._write(file, part, buffer)
+        await self._write(file, part, come)
         if not part.is_complete:
             raise Transient(f"the answer ended {part.size - part.completed} bytes too early")
 
-    async def _receive(self, answer: Answer, file: PartialBlob, part: Part, buffer: bytearray) -> None:
-        """The body into the file, in large pieces or every second; what is left of it stays in ``buffer``."""
+    async def _receive(self, answer: Answer, file: PartialBlob, part: Part, come: list[bytes]) -> None:
+        """The body into the file, much at a time or every second, without a copy; what is left of it is in ``come``."""
         loop, limits = asyncio.get_running_loop(), self._limits
-        written_at = loop.time()
-        while chunk := await answer.content.readany():
-            buffer += chunk
-            if part.completed + len(buffer) > part.size:
-                buffer.clear()
+        written_at, n_bytes = loop.time(), 0
+        async for chunk, _ in answer.content.iter_chunks():
+            come.append(chunk)
+            n_bytes += len(chunk)
+            if part.completed + n_bytes > part.size:
+                come.clear()
                 self._rewind(part)
                 raise Transient("more bytes came than were announced")
-            if len(buffer) >= limits.write_bytes or loop.time() - written_at > limits.write_s:
-                await self._write(file, part, buffer)
-                written_at = loop.time()
+            if n_bytes >= limits.write_bytes or loop.time() - written_at > limits.write_s:
+                await self._write(file, part, come)
+                written_at, n_bytes = loop.time(), 0
 
-    async def _write(self, file: PartialBlob, part: Part, buffer: bytearray) -> None:
-        """All of ``buffer``, which is empty then."""
-        await self._workers.run(file.write, part.offset + part.completed, buffer)
-        part.completed += len(buffer)
-        buffer.clear()
+    async def _write(self, file: PartialBlob, part: Part, come: list[bytes]) -> None:
+        """All of ``come``, which is empty then."""
+        await self._workers.run(file.write, part.offset + part.completed, come)
+        part.completed += sum(map(len, come))
+        come.clear()
         self._grown.set()
         if self.completed - self._noted >= self._limits.checkpoint_bytes:
             self._due.set()
@@ -224,11 +234,13 @@ class Download:
         for part in self._parts:
             done = 0
             while done < part.size:
-                size = min(_HASH_STEPS * self._limits.write_bytes, part.size - done)
-                if part.completed - done < size:
+                self._hashing = part, done
+                least = min(_HASH_STEPS * self._limits.write_bytes, part.size - done)
+                if part.completed - done < least:
                     self._grown.clear()
                     await self._grown.wait()
                     continue
+                size = min(part.completed - done, _HASH_BYTES)
                 await self._workers.run(file.hash_range, sha256, part.offset + done, size)
                 done += size
         if not self._rewound:

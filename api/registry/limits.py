@@ -13,15 +13,14 @@ class Limits:
 
     ``attempts`` are those of one part or document without ``renewal_bytes`` of progress between them; ``stall_s`` is
     how long nothing may come, ``document_s`` how long a manifest or a token may take, ``commit_s`` how long a registry
-    may check an upload. What has come is noted every ``checkpoint_s``, or ``checkpoint_bytes``. ``first_streams`` parts
-    of a blob go side by side at first, one more every ``ramp_s`` up to ``n_parts``, and ``n_uploads`` blobs of a push.
+    may check an upload. What has come is noted every ``checkpoint_s``, or ``checkpoint_bytes``. A blob's parts come
+    one by one at first, with one more beside them every ``ramp_s`` up to ``n_parts``, and a push has ``n_uploads``.
     """
 
     n_parts: int = 16
     n_uploads: int = 4
     min_part_bytes: int = 100_000_000
     max_part_bytes: int = 1_000_000_000
-    first_streams: int = 4
     ramp_s: float = 0.25
     attempts: int = 6
     renewal_bytes: int = 1 << 20

@@ -115,13 +115,13 @@ class PartialBlob:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.ftruncate(self._fd, total)
 
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """All of ``data``, at ``offset``. May be called from several threads."""
-        view = memoryview(data)
+    def write(self, offset: int, chunks: Iterable[bytes]) -> None:
+        """All ``chunks``, one behind the other, from ``offset`` on. May be called from several threads."""
         with _writing():
-            while view:
-                n_written = os.pwrite(self._fd, view, offset)
-                view, offset = view[n_written:], offset + n_written
+            for view in map(memoryview, chunks):
+                while view:
+                    n_written = os.pwrite(self._fd, view, offset)
+                    view, offset = view[n_written:], offset + n_written
 
     def save(self, parts: Iterable[tuple[Part, int]]) -> None:
         """Sync the data, then note for each part how many bytes were ``completed`` before that."""

@@ -48,7 +48,7 @@ def gate(registry, blob, is_open):
 
 async def test_a_part_that_has_come_makes_room_for_the_next_at_once(registry, make_transfers, model, bulk):
     at_once = gate(registry, bulk, lambda: True)
-    transfers = make_transfers(replace(SMALL, first_streams=1, ramp_s=3600.0))
+    transfers = make_transfers(replace(SMALL, ramp_s=3600.0))
     async with asyncio.timeout(60):
         await lines_of(transfers.pull(f"{registry.host}/a/b", insecure=True))
     assert len(at_once) >= 5
@@ -58,7 +58,7 @@ async def test_a_part_that_has_come_makes_room_for_the_next_at_once(registry, ma
 async def test_more_streams_open_while_the_first_ones_take_their_time(registry, make_transfers, model, bulk):
     # The first asks the way and the others wait for it: four parts are left.
     at_once = gate(registry, bulk, lambda: len(at_once) == 1 or max(at_once) == 4)
-    transfers = make_transfers(replace(SMALL, first_streams=1, ramp_s=0.01))
+    transfers = make_transfers(replace(SMALL, ramp_s=0.01))
     async with asyncio.timeout(60):
         await lines_of(transfers.pull(f"{registry.host}/a/b", insecure=True))
     assert at_once == [1, 1, 2, 3, 4]
