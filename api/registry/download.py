@@ -80,12 +80,14 @@ class Download:
         if await self._workers.run(self._store.blobs.size, self.digest) == self.total:
             self._is_cached = True
             self.arrived.set()
-        if await self._verified.is_good(self._blob):
+        examined = await self._verified.examine(self._blob)
+        if examined.is_good:
             await self._workers.run(PartialBlob(self._store.blobs.path, self.digest).tidy)
             return True
         self._is_cached = False
         self.arrived.clear()
-        await self._workers.run(self._verified.set_aside, self.digest)
+        if examined.file is not None:
+            await self._workers.run(self._verified.set_aside, self.digest, examined.file)
         return False
 
     async def _fetch_and_publish(self, file: PartialBlob) -> None:

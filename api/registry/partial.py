@@ -118,7 +118,8 @@ class PartialBlob:
     def write(self, offset: int, chunks: Iterable[bytes]) -> None:
         """All ``chunks``, one behind the other, from ``offset`` on. May be called from several threads."""
         with _writing():
-            for view in map(memoryview, chunks):
+            for chunk in chunks:
+                view = memoryview(chunk)
                 while view:
                     n_written = os.pwrite(self._fd, view, offset)
                     view, offset = view[n_written:], offset + n_written

@@ -28,7 +28,7 @@ async def push_model(
     data = await workers.run(store.manifest_bytes, model)
     blobs = list({blob.digest: blob for blob in model.manifest.blobs}.values())
     for blob in blobs:
-        if not await verified.is_good(blob):
+        if not (await verified.examine(blob)).is_good:
             raise RegistryError(f"blob {blob.digest} is missing or damaged: pull or create the model again")
     async with aclosing(_send_blobs([Upload(store, client, blob, workers) for blob in blobs], client)) as lines:
         async for line in lines:

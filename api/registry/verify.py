@@ -27,6 +27,13 @@ class _File(NamedTuple):
     changed_ns: int
 
 
+class Examined(NamedTuple):
+    """``file`` is what lay there; None for none."""
+
+    is_good: bool
+    file: _File | None
+
+
 class Verified:
     """Remembers, for the life of a server, which files it has read."""
 
@@ -39,7 +46,7 @@ class Verified:
         with suppress(OSError):
             self._known[digest] = self._file(digest)
 
-    async def is_good(self, blob: Layer) -> bool:
+    async def examine(self, blob: Layer) -> Examined:
         """Whether it is there with its size and content; it is young then, so that nobody prunes it.
 
         Raises StoreError if it is there and cannot be read.
@@ -47,19 +54,26 @@ class Verified:
         digest = blob.digest
         file = await self._workers.run(self._found, digest)
         if file is None or file.size != blob.size:
-            return False
+            return Examined(False, file)
         if self._known.get(digest) != file and await self._hash(blob) != digest.hex:
-            return False
+            return Examined(False, file)
         await self._workers.run(self._store.blobs.touch, digest)
         self.note(digest)
-        return True
+        return Examined(True, file)
 
-    def set_aside(self, digest: Digest) -> None:
-        """Take the name from a file that is not what it says; a later prune removes it. Raises StoreError."""
+    def set_aside(self, digest: Digest, file: _File) -> None:
+        """Take the name from ``file``, which is not what it says; a later prune removes it. Raises StoreError.
+
+        What another server has put in its place since it was examined stays.
+        """
         path = self._store.blobs.file(digest)
+        aside = path.with_name(f"{path.name}-bad")
         with store_errors("write to the model store"), suppress(FileNotFoundError):
-            os.rename(path, path.with_name(f"{path.name}-bad"))
-            _log.warning("blob %s is not what its name says and was set aside", digest)
+            os.rename(path, aside)
+            if os.stat(aside).st_ino != file.inode:
+                os.rename(aside, path)
+            else:
+                _log.warning("blob %s is not what its name says and was set aside", digest)
         self._known.pop(digest, None)
 
     async def _hash(self, blob: Layer) -> str:

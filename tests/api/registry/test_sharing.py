@@ -13,7 +13,9 @@ from support.registry import MODEL, SMALL, SYSTEM, Registry, cut, digest_of, lin
 
 from gristmill.api.registry.errors import RegistryError
 from gristmill.api.registry.partial import Part, PartialBlob, plan
-from gristmill.api.store import Store, StoreError, parse_digest
+from gristmill.api.registry.verify import Verified
+from gristmill.api.registry.workers import Workers
+from gristmill.api.store import Layer, Store, StoreError, parse_digest
 
 ALWAYS = 10**6
 
@@ -66,6 +68,19 @@ async def test_two_servers_on_one_store(registry, make_transfers, store, model):
     await asyncio.gather(*(pull(transfers, registry) for transfers in others))
     assert registry.sent == {digest: len(data) for digest, data in registry.blobs.items()}
     assert problems(store.root) == []
+
+
+async def test_what_another_server_puts_in_place_of_a_bad_blob_stays(registry, make_transfers, store, model, bulk):
+    path, workers = blob_file(store, digest_of(bulk)), Workers()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * len(bulk))
+    verified = Verified(store, workers)
+    examined = await verified.examine(Layer("application/vnd.example.bulk", parse_digest(digest_of(bulk)), len(bulk)))
+    await pull(make_transfers(), registry)
+    verified.set_aside(parse_digest(digest_of(bulk)), examined.file)
+    workers.close()
+    assert not examined.is_good
+    assert path.read_bytes() == bulk
 
 
 async def test_what_ollama_has_begun_is_gone_on_with(registry, transfers, store, model, bulk):
