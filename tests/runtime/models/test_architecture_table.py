@@ -1,4 +1,4 @@
-"""The table in docs/architectures.md says of every architecture what is true, and of nothing else."""
+"""The tables in docs/architectures.md and README.md say of every architecture what is true, and of nothing else."""
 
 import re
 import sys
@@ -8,7 +8,8 @@ from support.golden import architecture_files
 
 from gristmill.runtime import architectures
 
-DOCS = Path(__file__).parents[3] / "docs" / "architectures.md"
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs" / "architectures.md"
 ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| \[(?P<file>[^]]+)\]\((?P<link>[^)]+)\) \|.*\| (?P<tested>[^|]*) \|$", re.M)
 
 
@@ -37,3 +38,18 @@ def test_rows_name_the_golden_files():
 def test_every_row_names_what_it_was_tested_against():
     for name, row in rows().items():
         assert "llama.cpp: " in row["tested"] or "transformers" in row["tested"], name
+
+
+def test_the_short_table_says_the_same():
+    said = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        if re.match(r"\| `[a-z0-9_.-]+`[,| ]", line) and line.count("|") == 6:
+            names, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            said |= {name: tuple(cells) for name in re.findall(r"`([^`]+)`", names)}
+    assert said == {name: short(row[0]) for name, row in rows().items()}
+
+
+def short(row):
+    _, _, gguf, classes, native, tested = (cell.strip() for cell in row.strip("|").split("|"))
+    others = ", ".join(other for other in ("llama.cpp", "transformers") if other in tested)
+    return gguf, "yes" if classes else "no", native, others
