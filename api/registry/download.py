@@ -44,6 +44,7 @@ class Download:
         self._grown = asyncio.Event()
         self._due = asyncio.Event()  # much has come since ``_noted`` bytes were
         self._noted = 0
+        self._unhashed = 0  # bytes that the hash could take now
         self._is_cached = self._is_resumed = False
         self.arrived = asyncio.Event()
         self.n_waiters = 0
@@ -123,7 +124,6 @@ class Download:
     async def _fetch_parts(self, file: PartialBlob, parts: list[Part]) -> Digest:
         await self._workers.run(file.prepare, self.total, parts)
         self._parts = parts
-        self._hashing = (parts[0], 0) if parts else (Part(0, 0, 0), 0)
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(file))
@@ -153,8 +153,7 @@ class Download:
         n_streams = 1
         while n_streams < self._limits.n_parts:
             await asyncio.sleep(self._limits.ramp_s)
-            part, done = self._hashing
-            if part.completed - done < _HASH_BYTES:
+            if self._unhashed < _HASH_BYTES:
                 streams.release()
                 n_streams += 1
 
@@ -236,13 +235,12 @@ class Download:
         for part in self._parts:
             done = 0
             while done < part.size:
-                self._hashing = part, done
-                least = min(_HASH_STEPS * self._limits.write_bytes, part.size - done)
-                if part.completed - done < least:
+                self._unhashed = part.completed - done
+                if self._unhashed < min(_HASH_STEPS * self._limits.write_bytes, part.size - done):
                     self._grown.clear()
                     await self._grown.wait()
                     continue
-                size = min(part.completed - done, _HASH_BYTES)
+                size = min(self._unhashed, _HASH_BYTES)
                 await self._workers.run(file.hash_range, sha256, part.offset + done, size)
                 done += size
         if not self._rewound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from gristmill.kernels.ops import Ops
 from gristmill.kernels.specs import Norm, StateSpace
 
 from ..config import DecoderConfig
@@ -32,8 +33,11 @@ class Mamba2:
         decay, skip = (weights.vector(f"{prefix}{x}", ssm.n_heads, 1).flatten() for x in "ad")
         self.space = StateSpace(decay, skip, weights.vector(f"{prefix}dt.bias", ssm.n_heads))
         self.output = Linear(weights, f"{prefix}out", hidden, inner)
+        self.norm: Norm | None = None  # of one group
+        self.group_norm: _GroupNorm | None = None
         name = f"{prefix}norm.weight"
-        self.norm = _Norm(weights, name, ssm, config.norm_eps) if normed or name in weights else None
+        if normed or name in weights:
+            self._read_norm(weights, name, ssm, config.norm_eps)
         self.kept = Kept(states=(self.conv.state_shape, (ssm.n_heads, ssm.state_size, ssm.head_dim)))
 
     def __call__(
@@ -48,21 +52,27 @@ class Mamba2:
         channels, b, c = torch.split(self.conv(channels, conv_state, step.layout), self.conv_sizes, dim=1)
         y = self.ops.ssd_scan(channels, dt, b, c, self.space, state, step.layout)
         y = self.ops.gated(gate, y, "silu")
-        return self.output(y if self.norm is None else self.norm(y), residual=residual)
+        return self.output(self.group_norm(y) if self.group_norm else y, self.norm, residual)
 
-
-class _Norm:
-    """By groups: weights (n_groups, inner_size / n_groups); some writers leave out the dimension of one group."""
-
-    def __init__(self, weights: Weights, name: str, ssm: Mamba2Config, eps: float):
-        self.ops, shape = weights.ops, (ssm.n_groups, ssm.inner_size // ssm.n_groups)
+    def _read_norm(self, weights: Weights, name: str, ssm: Mamba2Config, eps: float) -> None:
+        """Weights (n_groups, inner_size / n_groups); some writers leave out the dimension of one group."""
+        shape = ssm.n_groups, ssm.inner_size // ssm.n_groups
         flat = ssm.n_groups == 1 and weights.shape(name) == shape[1:]
         weight = weights.vector(name, *shape[flat:]).reshape(shape)
-        # The operator has one weight for all rows, so those of several groups are applied behind it.
-        self.norm = Norm(weight[0] if ssm.n_groups == 1 else torch.ones_like(weight[0]), eps)
-        self.scales = None if ssm.n_groups == 1 else weight.flatten()
+        if ssm.n_groups == 1:
+            self.norm = Norm(weight[0], eps)
+        else:
+            self.group_norm = _GroupNorm(weights.ops, weight, eps)
+
+
+class _GroupNorm:
+    """Weights (n_groups, width). An operator has one weight for all rows, so they are applied behind it."""
+
+    def __init__(self, ops: Ops, weight: torch.Tensor, eps: float):
+        self.ops, self.scales = ops, weight.flatten()
+        self.norm = Norm(torch.ones_like(weight[0]), eps)
 
     def __call__(self, y: torch.Tensor) -> torch.Tensor:
-        """y (n, inner_size) -> (n, inner_size)."""
-        normed = self.ops.rms_norm(y.reshape(-1, len(self.norm.weight)), self.norm).reshape(y.shape)
-        return normed if self.scales is None else self.ops.scale(normed, self.scales)
+        """y (n, n_groups * width) -> the same shape."""
+        groups = self.ops.rms_norm(y.reshape(-1, len(self.norm.weight)), self.norm)
+        return self.ops.scale(groups.reshape(y.shape), self.scales)

@@ -1,14 +1,17 @@
 """GET /metrics: what is counted, under which labels, and that it is what Prometheus reads."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from support.service import running_service
 from support.tiny_model import write_tiny_model
 
 from gristmill.api.counters import MANY, MAX_MODELS, Metrics, TokenWatch
+from gristmill.api.quick_histogram import QuickHistogram
 from gristmill.api.service import SERVICE
 from gristmill.runtime.errors import RunnerStopped
 from gristmill.runtime.events import Finished, Piece
@@ -225,3 +228,17 @@ async def test_the_service_has_them_in_its_routes(api, path):
     assert api.client.server.app[SERVICE] is api.service
     status, _, _ = await api.send("GET", path)
     assert status == 200
+
+
+def test_the_quick_histogram_shows_what_the_librarys_does():
+    bounds = (0.125, 0.25, 1.0, 2.5)
+    values = [(0.0, 1), (0.125, 2), (0.1875, 3), (1.0, 1), (2.5, 4), (2.75, 5), (99.0, 1)]  # whose sums are exact
+    quick, slow = CollectorRegistry(), CollectorRegistry()
+    ours = QuickHistogram("x_seconds", "Text", "model", bounds, quick)
+    theirs = Histogram("x_seconds", "Text", ["model"], buckets=bounds, registry=slow)
+    for name, (value, n) in itertools.product(("a", "b"), values):
+        ours.of(name).observe(value, n)
+        for _ in range(n):
+            theirs.labels(name).observe(value)
+    shown = [line for line in generate_latest(slow).decode().splitlines() if "_created" not in line]
+    assert generate_latest(quick).decode().splitlines() == shown
